@@ -1,0 +1,98 @@
+#include "base/buffer.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+void dp_buffer_release(dp_buffer *buffer)
+{
+    free(buffer->data);
+    buffer->data = NULL;
+    buffer->length = buffer->capacity = 0;
+    buffer->failed = buffer->out_of_memory = false;
+}
+
+void dp_buffer_clear(dp_buffer *buffer)
+{
+    buffer->length = 0;
+    buffer->failed = buffer->out_of_memory = false;
+}
+
+static size_t next_capacity(const dp_buffer *buffer, size_t needed)
+{
+    size_t doubled = buffer->capacity > buffer->max_bytes / 2 ? buffer->max_bytes : buffer->capacity * 2;
+    size_t capacity = doubled > 256 ? doubled : 256;
+    if (capacity > buffer->max_bytes) capacity = buffer->max_bytes;
+    return capacity > needed ? capacity : needed;
+}
+
+bool dp_buffer_grow(dp_buffer *buffer, size_t bytes)
+{
+    if (buffer->failed) return false;
+    if (bytes > buffer->max_bytes || buffer->length > buffer->max_bytes - bytes) {
+        buffer->failed = true;
+        return false;
+    }
+    size_t capacity = next_capacity(buffer, buffer->length + bytes);
+    char *data = realloc(buffer->data, capacity);
+    if (data == NULL) {
+        buffer->failed = buffer->out_of_memory = true;
+        return false;
+    }
+    buffer->data = data;
+    buffer->capacity = capacity;
+    return true;
+}
+
+void dp_buffer_append_text(dp_buffer *buffer, const char *text)
+{
+    dp_buffer_append(buffer, text, strlen(text));
+}
+
+void dp_buffer_append_u64(dp_buffer *buffer, uint64_t value)
+{
+    char digits[20];
+    size_t at = sizeof digits;
+    do {
+        digits[--at] = (char)('0' + value % 10);
+        value /= 10;
+    } while (value != 0);
+    dp_buffer_append(buffer, digits + at, sizeof digits - at);
+}
+
+void dp_buffer_append_i64(dp_buffer *buffer, int64_t value)
+{
+    if (value < 0) dp_buffer_append_byte(buffer, '-');
+    dp_buffer_append_u64(buffer, value < 0 ? 0 - (uint64_t)value : (uint64_t)value);
+}
+
+void dp_buffer_append_format(dp_buffer *buffer, const char *format, ...)
+{
+    va_list arguments;
+    va_start(arguments, format);
+    int length = vsnprintf(NULL, 0, format, arguments);
+    va_end(arguments);
+    if (length < 0) {
+        buffer->failed = true;
+        return;
+    }
+    if (!dp_buffer_reserve(buffer, (size_t)length + 1)) return;
+    va_start(arguments, format);
+    vsnprintf(buffer->data + buffer->length, (size_t)length + 1, format, arguments);
+    va_end(arguments);
+    buffer->length += (size_t)length;
+}
+
+void dp_buffer_consume(dp_buffer *buffer, size_t bytes)
+{
+    if (bytes > buffer->length) bytes = buffer->length;
+    buffer->length -= bytes;
+    if (buffer->length > 0) memmove(buffer->data, buffer->data + bytes, buffer->length);
+}
+
+const char *dp_buffer_text(dp_buffer *buffer)
+{
+    if (!dp_buffer_reserve(buffer, 1)) return NULL;
+    buffer->data[buffer->length] = '\0';
+    return buffer->data;
+}

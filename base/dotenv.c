@@ -1,0 +1,157 @@
+#include "base/dotenv.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/buffer.h"
+
+enum { MAX_FILE_BYTES = 1 << 20 };
+
+struct dp_dotenv {
+    dp_buffer text; /* "NAME\0value\0" pairs */
+};
+
+static bool is_name(dp_slice name)
+{
+    if (name.length == 0 || (name.data[0] >= '0' && name.data[0] <= '9')) return false;
+    for (size_t i = 0; i < name.length; i++) {
+        char c = name.data[i];
+        bool letter = (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || c == '_';
+        if (!letter && !(c >= '0' && c <= '9')) return false;
+    }
+    return true;
+}
+
+/* What may follow a closing quote: nothing but white space and a comment. */
+static bool is_rest_empty(dp_slice rest)
+{
+    rest = dp_slice_trim(rest);
+    return rest.length == 0 || rest.data[0] == '#';
+}
+
+static const char *append_quoted(dp_buffer *out, dp_slice value)
+{
+    char quote = value.data[0];
+    for (size_t i = 1; i < value.length; i++) {
+        char c = value.data[i];
+        if (c == quote) {
+            dp_slice rest = {value.data + i + 1, value.length - i - 1};
+            return is_rest_empty(rest) ? NULL : "text after the closing quote";
+        }
+        if (c == '\\' && quote == '"' && i + 1 < value.length) {
+            char next = value.data[++i];
+            c = next == 'n' ? '\n' : next == 't' ? '\t' : next;
+        }
+        dp_buffer_append_byte(out, c);
+    }
+    return "a quote that is not closed";
+}
+
+static const char *append_value(dp_buffer *out, dp_slice value)
+{
+    value = dp_slice_trim(value);
+    if (value.length > 0 && (value.data[0] == '"' || value.data[0] == '\'')) return append_quoted(out, value);
+    for (size_t i = 1; i < value.length; i++) {
+        if (value.data[i] == '#' && (value.data[i - 1] == ' ' || value.data[i - 1] == '\t')) {
+            value.length = i;
+            break;
+        }
+    }
+    if (value.length > 0 && value.data[0] == '#') value.length = 0;
+    dp_buffer_append_slice(out, dp_slice_trim(value));
+    return NULL;
+}
+
+/* Appends the pair of one line; returns what is wrong, or NULL. */
+static const char *parse_line(dp_dotenv *dotenv, dp_slice line)
+{
+    line = dp_slice_trim(line);
+    if (line.length == 0 || line.data[0] == '#') return NULL;
+    if (dp_slice_starts_with(line, DP_SLICE_LITERAL("export ")))
+        line = (dp_slice){line.data + 7, line.length - 7};
+    dp_slice name;
+    dp_slice value;
+    if (memchr(line.data, '\0', line.length) != NULL) return "a NUL byte";
+    if (!dp_slice_split(line, '=', &name, &value)) return "no '='";
+    name = dp_slice_trim(name);
+    if (!is_name(name)) return "a name that is not letters, digits and '_'";
+    dp_buffer_append_slice(&dotenv->text, name);
+    dp_buffer_append_byte(&dotenv->text, '\0');
+    const char *fault = append_value(&dotenv->text, value);
+    dp_buffer_append_byte(&dotenv->text, '\0');
+    return fault;
+}
+
+dp_status dp_dotenv_parse(dp_slice text, const char *source_name, dp_dotenv **dotenv, dp_error *error)
+{
+    dp_dotenv *result = calloc(1, sizeof *result);
+    if (result == NULL) return dp_error_no_memory(error, source_name);
+    result->text = (dp_buffer)DP_BUFFER_INIT(2 * MAX_FILE_BYTES);
+    size_t line_number = 0;
+    bool more = text.length > 0;
+    while (more) {
+        dp_slice line;
+        more = dp_slice_split(text, '\n', &line, &text);
+        line_number++;
+        const char *fault = parse_line(result, line);
+        if (fault != NULL) {
+            dp_dotenv_free(result);
+            return dp_error_set(error, DP_STATUS_USAGE, "%s, line %zu: %s; expected NAME=value", source_name,
+                                line_number, fault);
+        }
+    }
+    if (result->text.failed) {
+        dp_dotenv_free(result);
+        return dp_error_no_memory(error, source_name);
+    }
+    *dotenv = result;
+    return DP_STATUS_OK;
+}
+
+dp_status dp_dotenv_load(const char *path, dp_dotenv **dotenv, dp_error *error)
+{
+    FILE *file = fopen(path, "re");
+    if (file == NULL) {
+        if (errno == ENOENT) return dp_dotenv_parse((dp_slice){"", 0}, path, dotenv, error);
+        return dp_error_set(error, DP_STATUS_USAGE, "unable to read '%s': %s", path, strerror(errno));
+    }
+    char *text = malloc(MAX_FILE_BYTES + 1);
+    size_t length = text == NULL ? 0 : fread(text, 1, MAX_FILE_BYTES + 1, file);
+    bool failed = ferror(file) != 0;
+    int cause = errno;
+    fclose(file);
+    dp_status status;
+    if (text == NULL) {
+        status = dp_error_no_memory(error, path);
+    } else if (failed) {
+        status = dp_error_set(error, DP_STATUS_USAGE, "unable to read '%s': %s", path, strerror(cause));
+    } else if (length > MAX_FILE_BYTES) {
+        status = dp_error_set(error, DP_STATUS_USAGE, "'%s' is larger than 1 MiB; expected NAME=value lines",
+                              path);
+    } else {
+        status = dp_dotenv_parse((dp_slice){text, length}, path, dotenv, error);
+    }
+    free(text);
+    return status;
+}
+
+void dp_dotenv_free(dp_dotenv *dotenv)
+{
+    if (dotenv == NULL) return;
+    dp_buffer_release(&dotenv->text);
+    free(dotenv);
+}
+
+const char *dp_dotenv_get(const dp_dotenv *dotenv, const char *name)
+{
+    const char *found = NULL;
+    const char *at = dotenv->text.data;
+    const char *end = at + dotenv->text.length;
+    while (at < end) {
+        const char *value = at + strlen(at) + 1;
+        if (strcmp(at, name) == 0) found = value;
+        at = value + strlen(value) + 1;
+    }
+    return found;
+}

@@ -1,0 +1,369 @@
+#include "base/json_scanner.h"
+
+#include "base/utf8.h"
+
+enum scanner_state {
+    EXPECT_VALUE,
+    EXPECT_FIRST_MEMBER,  /* after '{': a key or '}' */
+    EXPECT_FIRST_ELEMENT, /* after '[': a value or ']' */
+    AFTER_VALUE,
+    FAILED
+};
+
+void dp_json_scanner_init(dp_json_scanner *scanner, dp_slice input)
+{
+    memset(scanner, 0, sizeof *scanner);
+    scanner->input = input;
+    scanner->state = EXPECT_VALUE;
+}
+
+static dp_json_kind fail(dp_json_scanner *scanner, size_t at, const char *fault)
+{
+    scanner->state = FAILED;
+    scanner->fault_at = at;
+    scanner->fault = fault;
+    return DP_JSON_ERROR;
+}
+
+static inline void skip_space(dp_json_scanner *scanner)
+{
+    const char *data = scanner->input.data;
+    size_t at = scanner->position;
+    while (at < scanner->input.length &&
+           (data[at] == ' ' || data[at] == '\n' || data[at] == '\r' || data[at] == '\t')) {
+        at++;
+    }
+    scanner->position = at;
+}
+
+static bool in_object(const dp_json_scanner *scanner)
+{
+    return (scanner->is_object[scanner->depth / 8] >> (scanner->depth % 8) & 1) != 0;
+}
+
+static int hex_digit(char c)
+{
+    if (c >= '0' && c <= '9') return c - '0';
+    if (c >= 'a' && c <= 'f') return c - 'a' + 10;
+    if (c >= 'A' && c <= 'F') return c - 'A' + 10;
+    return -1;
+}
+
+/* Four hexadecimal digits at `at`, or -1. */
+static int32_t hex_quad(dp_slice input, size_t at)
+{
+    if (input.length - at < 4) return -1;
+    int32_t value = 0;
+    for (size_t i = 0; i < 4; i++) {
+        int digit = hex_digit(input.data[at + i]);
+        if (digit < 0) return -1;
+        value = value << 4 | digit;
+    }
+    return value;
+}
+
+/* Checks the escape whose backslash is at `at`; returns its length or 0. */
+static size_t escape_length(dp_slice input, size_t at)
+{
+    if (input.length - at < 2) return 0;
+    switch (input.data[at + 1]) {
+    case '"':
+    case '\\':
+    case '/':
+    case 'b':
+    case 'f':
+    case 'n':
+    case 'r':
+    case 't': return 2;
+    case 'u': break;
+    default: return 0;
+    }
+    int32_t unit = hex_quad(input, at + 2);
+    if (unit < 0 || (unit >= 0xDC00 && unit <= 0xDFFF)) return 0;
+    if (unit < 0xD800 || unit > 0xDBFF) return 6;
+    if (input.length - at < 12 || input.data[at + 6] != '\\' || input.data[at + 7] != 'u') return 0;
+    int32_t low = hex_quad(input, at + 8);
+    return low >= 0xDC00 && low <= 0xDFFF ? 12 : 0;
+}
+
+#define ONES UINT64_C(0x0101010101010101)
+#define HIGH UINT64_C(0x8080808080808080)
+
+/* Whether eight bytes are all plain: printable ASCII other than '"' and '\'. */
+static inline bool all_plain(uint64_t word)
+{
+    uint64_t quote = word ^ (ONES * '"');
+    uint64_t backslash = word ^ (ONES * '\\');
+    uint64_t stops =
+        ((word - ONES * 0x20) & ~word) | ((quote - ONES) & ~quote) | ((backslash - ONES) & ~backslash);
+    return ((stops | word) & HIGH) == 0;
+}
+
+/* Scans a string whose opening quote is at the position. */
+static bool scan_string(dp_json_scanner *scanner, dp_json_token *token)
+{
+    const char *data = scanner->input.data;
+    const size_t length = scanner->input.length;
+    const size_t start = scanner->position + 1;
+    size_t at = start;
+    bool has_high_bytes = false;
+    token->has_escapes = false;
+    for (;;) {
+        uint64_t word;
+        while (length - at >= 8) {
+            memcpy(&word, data + at, 8);
+            if (!all_plain(word)) break;
+            at += 8;
+        }
+        if (at >= length) {
+            fail(scanner, length, "unterminated string");
+            return false;
+        }
+        unsigned char byte = (unsigned char)data[at];
+        if (byte == '"') break;
+        if (byte == '\\') {
+            size_t escape = escape_length(scanner->input, at);
+            if (escape == 0) {
+                fail(scanner, at, "invalid escape in string");
+                return false;
+            }
+            token->has_escapes = true;
+            at += escape;
+            continue;
+        }
+        if (byte < 0x20) {
+            fail(scanner, at, "control character in string");
+            return false;
+        }
+        if (byte >= 0x80) has_high_bytes = true;
+        at++;
+    }
+    token->text = (dp_slice){data + start, at - start};
+    size_t fault_at;
+    if (has_high_bytes && !dp_utf8_valid(token->text, &fault_at)) {
+        fail(scanner, start + fault_at, "invalid UTF-8 in string");
+        return false;
+    }
+    scanner->position = at + 1;
+    return true;
+}
+
+static size_t skip_digits(dp_slice input, size_t at)
+{
+    while (at < input.length && input.data[at] >= '0' && input.data[at] <= '9') {
+        at++;
+    }
+    return at;
+}
+
+/* RFC 8259 section 6: -? (0 | [1-9][0-9]*) (. [0-9]+)? ([eE] [+-]? [0-9]+)? */
+static dp_json_kind scan_number(dp_json_scanner *scanner, dp_json_token *token)
+{
+    dp_slice input = scanner->input;
+    size_t start = scanner->position;
+    size_t at = start;
+    if (input.data[at] == '-') at++;
+    size_t digits = at;
+    at = skip_digits(input, at);
+    if (at == digits) return fail(scanner, start, "invalid number");
+    if (input.data[digits] == '0' && at - digits > 1)
+        return fail(scanner, start, "number with a leading zero");
+    if (at < input.length && input.data[at] == '.') {
+        size_t fraction = ++at;
+        at = skip_digits(input, at);
+        if (at == fraction) return fail(scanner, start, "number without digits after the point");
+    }
+    if (at < input.length && (input.data[at] == 'e' || input.data[at] == 'E')) {
+        at++;
+        if (at < input.length && (input.data[at] == '+' || input.data[at] == '-')) at++;
+        size_t exponent = at;
+        at = skip_digits(input, at);
+        if (at == exponent) return fail(scanner, start, "number without digits in the exponent");
+    }
+    token->text = (dp_slice){input.data + start, at - start};
+    scanner->position = at;
+    scanner->state = AFTER_VALUE;
+    return token->kind = DP_JSON_NUMBER;
+}
+
+static dp_json_kind scan_word(dp_json_scanner *scanner, dp_json_token *token, dp_slice word,
+                              dp_json_kind kind)
+{
+    dp_slice rest = {scanner->input.data + scanner->position, scanner->input.length - scanner->position};
+    if (!dp_slice_starts_with(rest, word)) return fail(scanner, scanner->position, "unexpected character");
+    token->text = (dp_slice){rest.data, word.length};
+    scanner->position += word.length;
+    scanner->state = AFTER_VALUE;
+    return token->kind = kind;
+}
+
+static dp_json_kind open_container(dp_json_scanner *scanner, dp_json_token *token, bool object)
+{
+    if (scanner->depth + 1 >= DP_JSON_MAX_DEPTH) return fail(scanner, scanner->position, "nested too deeply");
+    scanner->depth++;
+    uint8_t bit = (uint8_t)(1u << (scanner->depth % 8));
+    if (object) {
+        scanner->is_object[scanner->depth / 8] |= bit;
+    } else {
+        scanner->is_object[scanner->depth / 8] &= (uint8_t)~bit;
+    }
+    token->text = (dp_slice){scanner->input.data + scanner->position, 1};
+    scanner->position++;
+    scanner->state = object ? EXPECT_FIRST_MEMBER : EXPECT_FIRST_ELEMENT;
+    return token->kind = object ? DP_JSON_BEGIN_OBJECT : DP_JSON_BEGIN_ARRAY;
+}
+
+static dp_json_kind close_container(dp_json_scanner *scanner, dp_json_token *token)
+{
+    token->kind = in_object(scanner) ? DP_JSON_END_OBJECT : DP_JSON_END_ARRAY;
+    token->text = (dp_slice){scanner->input.data + scanner->position, 1};
+    scanner->position++;
+    scanner->depth--;
+    scanner->state = AFTER_VALUE;
+    return token->kind;
+}
+
+static dp_json_kind scan_value(dp_json_scanner *scanner, dp_json_token *token)
+{
+    switch (scanner->input.data[scanner->position]) {
+    case '{': return open_container(scanner, token, true);
+    case '[': return open_container(scanner, token, false);
+    case '"':
+        if (!scan_string(scanner, token)) return DP_JSON_ERROR;
+        scanner->state = AFTER_VALUE;
+        return token->kind = DP_JSON_STRING;
+    case 't': return scan_word(scanner, token, DP_SLICE_LITERAL("true"), DP_JSON_TRUE);
+    case 'f': return scan_word(scanner, token, DP_SLICE_LITERAL("false"), DP_JSON_FALSE);
+    case 'n': return scan_word(scanner, token, DP_SLICE_LITERAL("null"), DP_JSON_NULL);
+    case '-':
+    case '0':
+    case '1':
+    case '2':
+    case '3':
+    case '4':
+    case '5':
+    case '6':
+    case '7':
+    case '8':
+    case '9': return scan_number(scanner, token);
+    default: return fail(scanner, scanner->position, "unexpected character");
+    }
+}
+
+static dp_json_kind scan_key(dp_json_scanner *scanner, dp_json_token *token)
+{
+    if (scanner->input.data[scanner->position] != '"')
+        return fail(scanner, scanner->position, "expected a member name");
+    if (!scan_string(scanner, token)) return DP_JSON_ERROR;
+    skip_space(scanner);
+    if (scanner->position >= scanner->input.length || scanner->input.data[scanner->position] != ':') {
+        return fail(scanner, scanner->position, "expected ':' after a member name");
+    }
+    scanner->position++;
+    scanner->state = EXPECT_VALUE;
+    return token->kind = DP_JSON_KEY;
+}
+
+/* Passes the comma between two members, or closes the container. */
+static dp_json_kind after_value(dp_json_scanner *scanner, dp_json_token *token)
+{
+    char byte = scanner->input.data[scanner->position];
+    if (byte == (in_object(scanner) ? '}' : ']')) return close_container(scanner, token);
+    if (byte != ',')
+        return fail(scanner, scanner->position, "expected ',' or the end of the object or array");
+    scanner->position++;
+    skip_space(scanner);
+    if (scanner->position >= scanner->input.length)
+        return fail(scanner, scanner->position, "unexpected end of input");
+    token->at = scanner->position;
+    return in_object(scanner) ? scan_key(scanner, token) : scan_value(scanner, token);
+}
+
+dp_json_kind dp_json_next(dp_json_scanner *scanner, dp_json_token *token)
+{
+    token->kind = DP_JSON_ERROR;
+    token->has_escapes = false;
+    if (scanner->state == FAILED) return DP_JSON_ERROR;
+    skip_space(scanner);
+    token->at = scanner->position;
+    bool at_end = scanner->position >= scanner->input.length;
+    if (scanner->state == AFTER_VALUE && scanner->depth == 0) {
+        if (!at_end) return fail(scanner, scanner->position, "unexpected text after the value");
+        return token->kind = DP_JSON_END;
+    }
+    if (at_end) return fail(scanner, scanner->position, "unexpected end of input");
+    char byte = scanner->input.data[scanner->position];
+    switch ((enum scanner_state)scanner->state) {
+    case EXPECT_VALUE: return scan_value(scanner, token);
+    case EXPECT_FIRST_ELEMENT:
+        return byte == ']' ? close_container(scanner, token) : scan_value(scanner, token);
+    case EXPECT_FIRST_MEMBER: return byte == '}' ? close_container(scanner, token) : scan_key(scanner, token);
+    case AFTER_VALUE: return after_value(scanner, token);
+    case FAILED: break;
+    }
+    return DP_JSON_ERROR;
+}
+
+bool dp_json_skip_value(dp_json_scanner *scanner, const dp_json_token *first, dp_slice *source)
+{
+    size_t start = first->at;
+    if (first->kind == DP_JSON_BEGIN_OBJECT || first->kind == DP_JSON_BEGIN_ARRAY) {
+        unsigned outer = scanner->depth - 1;
+        dp_json_token token;
+        while (scanner->depth > outer) {
+            if (dp_json_next(scanner, &token) == DP_JSON_ERROR) return false;
+        }
+    }
+    if (scanner->state == FAILED) return false;
+    *source = (dp_slice){scanner->input.data + start, scanner->position - start};
+    return true;
+}
+
+static size_t unescape_one(dp_slice escaped, size_t *at, char out[4])
+{
+    char letter = escaped.data[*at + 1];
+    *at += 2;
+    switch (letter) {
+    case 'b': out[0] = '\b'; return 1;
+    case 'f': out[0] = '\f'; return 1;
+    case 'n': out[0] = '\n'; return 1;
+    case 'r': out[0] = '\r'; return 1;
+    case 't': out[0] = '\t'; return 1;
+    case 'u': break;
+    default: out[0] = letter; return 1;
+    }
+    uint32_t unit = (uint32_t)hex_quad(escaped, *at);
+    *at += 4;
+    if (unit >= 0xD800 && unit <= 0xDBFF) {
+        uint32_t low = (uint32_t)hex_quad(escaped, *at + 2);
+        *at += 6;
+        unit = 0x10000 + ((unit - 0xD800) << 10) + (low - 0xDC00);
+    }
+    return dp_utf8_encode(unit, out);
+}
+
+size_t dp_json_unescape_into(dp_slice escaped, char *out)
+{
+    size_t length = 0;
+    size_t at = 0;
+    while (at < escaped.length) {
+        const char *backslash = memchr(escaped.data + at, '\\', escaped.length - at);
+        size_t plain = backslash == NULL ? escaped.length - at : (size_t)(backslash - escaped.data) - at;
+        memmove(out + length, escaped.data + at, plain);
+        length += plain;
+        at += plain;
+        if (at < escaped.length) {
+            char decoded[4];
+            size_t bytes = unescape_one(escaped, &at, decoded);
+            memcpy(out + length, decoded, bytes);
+            length += bytes;
+        }
+    }
+    return length;
+}
+
+void dp_json_unescape(dp_slice escaped, dp_buffer *out)
+{
+    if (escaped.length == 0 || !dp_buffer_reserve(out, escaped.length)) return;
+    out->length += dp_json_unescape_into(escaped, out->data + out->length);
+}

@@ -1,0 +1,205 @@
+#include "base/json_writer.h"
+
+/* 0: goes out as it is; 1: \u00xx; otherwise the letter of the short escape. */
+static const char escapes[256] = {
+    [0x00 ... 0x1F] = 1, ['\b'] = 'b', ['\f'] = 'f', ['\n'] = 'n',
+    ['\r'] = 'r',        ['\t'] = 't', ['"'] = '"',  ['\\'] = '\\',
+};
+
+static size_t put_escape(char *out, unsigned char byte)
+{
+    static const char digits[] = "0123456789abcdef";
+    char escape = escapes[byte];
+    out[0] = '\\';
+    if (escape != 1) {
+        out[1] = escape;
+        return 2;
+    }
+    out[1] = 'u';
+    out[2] = out[3] = '0';
+    out[4] = digits[byte >> 4];
+    out[5] = digits[byte & 15];
+    return 6;
+}
+
+#define ONES UINT64_C(0x0101010101010101)
+#define HIGH UINT64_C(0x8080808080808080)
+
+/* High bit set in each byte of `word` that is zero; exact for the lowest such byte, which is all that is
+ * asked. */
+static inline uint64_t zero_bytes(uint64_t word)
+{
+    return (word - ONES) & ~word & HIGH;
+}
+
+/* Whether any of eight bytes needs an escape: below 0x20, '"' or '\'. */
+static inline bool needs_escape(uint64_t word)
+{
+    uint64_t below_space = (word - ONES * 0x20) & ~word & HIGH;
+    return (below_space | zero_bytes(word ^ (ONES * '"')) | zero_bytes(word ^ (ONES * '\\'))) != 0;
+}
+
+void dp_json_put_escaped(dp_buffer *out, dp_slice text)
+{
+    /* Room for the worst case at once keeps the loop free of checks; long texts go in pieces so that the
+     * worst case does not ask for six times their size. */
+    enum { PIECE = 4096 };
+    for (size_t start = 0; start < text.length; start += PIECE) {
+        size_t piece = text.length - start < PIECE ? text.length - start : PIECE;
+        const unsigned char *from = (const unsigned char *)text.data + start;
+        bool worst_case = dp_buffer_reserve(out, piece * 6);
+        if (!worst_case) {
+            /* Near the maximum: count exactly before giving up. */
+            size_t needed = 0;
+            for (size_t i = 0; i < piece; i++) {
+                needed += escapes[from[i]] == 0 ? 1 : escapes[from[i]] == 1 ? 6 : 2;
+            }
+            if (out->out_of_memory || needed > out->max_bytes - out->length) return;
+            out->failed = false;
+            if (!dp_buffer_reserve(out, needed)) return;
+        }
+        char *to = out->data + out->length;
+        size_t i = 0;
+        while (i < piece) {
+            uint64_t word;
+            while (worst_case && piece - i >= 8) {
+                memcpy(&word, from + i, 8);
+                if (needs_escape(word)) break;
+                memcpy(to, &word, 8);
+                to += 8;
+                i += 8;
+            }
+            size_t stop = piece - i < 8 ? piece : i + 8;
+            for (; i < stop; i++) {
+                if (escapes[from[i]] == 0) {
+                    *to++ = (char)from[i];
+                } else {
+                    to += put_escape(to, from[i]);
+                }
+            }
+        }
+        out->length = (size_t)(to - out->data);
+    }
+}
+
+void dp_json_put_string(dp_buffer *out, dp_slice text)
+{
+    dp_buffer_append_byte(out, '"');
+    dp_json_put_escaped(out, text);
+    dp_buffer_append_byte(out, '"');
+}
+
+static void new_line(dp_json_writer *writer)
+{
+    if (!writer->pretty) return;
+    dp_buffer_append_byte(writer->out, '\n');
+    for (unsigned level = 0; level < writer->depth; level++) {
+        dp_buffer_append(writer->out, "  ", 2);
+    }
+}
+
+static void before_value(dp_json_writer *writer)
+{
+    if (writer->after_key) {
+        writer->after_key = false;
+        return;
+    }
+    if (writer->depth == 0) return;
+    if (writer->has_member[writer->depth]) dp_buffer_append_byte(writer->out, ',');
+    writer->has_member[writer->depth] = true;
+    new_line(writer);
+}
+
+static void begin(dp_json_writer *writer, char bracket)
+{
+    before_value(writer);
+    dp_buffer_append_byte(writer->out, bracket);
+    if (writer->depth == DP_JSON_WRITER_MAX_DEPTH) {
+        writer->out->failed = true;
+        return;
+    }
+    writer->depth++;
+    writer->has_member[writer->depth] = false;
+}
+
+static void end(dp_json_writer *writer, char bracket)
+{
+    bool had_members = writer->has_member[writer->depth];
+    writer->depth--;
+    if (had_members) new_line(writer);
+    dp_buffer_append_byte(writer->out, bracket);
+}
+
+void dp_json_begin_object(dp_json_writer *writer)
+{
+    begin(writer, '{');
+}
+
+void dp_json_end_object(dp_json_writer *writer)
+{
+    end(writer, '}');
+}
+
+void dp_json_begin_array(dp_json_writer *writer)
+{
+    begin(writer, '[');
+}
+
+void dp_json_end_array(dp_json_writer *writer)
+{
+    end(writer, ']');
+}
+
+void dp_json_key(dp_json_writer *writer, const char *key)
+{
+    before_value(writer);
+    dp_json_put_string(writer->out, dp_slice_of_text(key));
+    dp_buffer_append_byte(writer->out, ':');
+    if (writer->pretty) dp_buffer_append_byte(writer->out, ' ');
+    writer->after_key = true;
+}
+
+void dp_json_string(dp_json_writer *writer, dp_slice text)
+{
+    before_value(writer);
+    dp_json_put_string(writer->out, text);
+}
+
+void dp_json_text(dp_json_writer *writer, const char *text_or_null)
+{
+    if (text_or_null == NULL) {
+        dp_json_null(writer);
+    } else {
+        dp_json_string(writer, dp_slice_of_text(text_or_null));
+    }
+}
+
+void dp_json_u64(dp_json_writer *writer, uint64_t value)
+{
+    before_value(writer);
+    dp_buffer_append_u64(writer->out, value);
+}
+
+void dp_json_i64(dp_json_writer *writer, int64_t value)
+{
+    before_value(writer);
+    dp_buffer_append_i64(writer->out, value);
+}
+
+void dp_json_bool(dp_json_writer *writer, bool value)
+{
+    before_value(writer);
+    dp_buffer_append_text(writer->out, value ? "true" : "false");
+}
+
+void dp_json_null(dp_json_writer *writer)
+{
+    before_value(writer);
+    dp_buffer_append_text(writer->out, "null");
+}
+
+void dp_json_raw(dp_json_writer *writer, dp_slice json)
+{
+    before_value(writer);
+    dp_buffer_append_slice(writer->out, json);
+}

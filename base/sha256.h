@@ -1,0 +1,30 @@
+/* SHA-256 through OpenSSL, the algorithm fetched once and the context reused.
+ *
+ * Fetching per digest would cost more than hashing an event (docs/decisions). One object per thread.
+ */
+#ifndef DPONE_BASE_SHA256_H
+#define DPONE_BASE_SHA256_H
+
+#include "base/slice.h"
+
+#define DP_SHA256_BYTES      32
+#define DP_SHA256_HEX_LENGTH 64
+
+typedef struct dp_sha256 dp_sha256;
+
+/* NULL when memory is refused or the provider has no SHA-256. */
+dp_sha256 *dp_sha256_new(void);
+void dp_sha256_free(dp_sha256 *hash);
+
+/* Incremental use: begin, update any number of times, finish. False only when OpenSSL fails. */
+bool dp_sha256_begin(dp_sha256 *hash);
+bool dp_sha256_update(dp_sha256 *hash, dp_slice bytes);
+bool dp_sha256_finish(dp_sha256 *hash, uint8_t out[DP_SHA256_BYTES]);
+
+/* The digest of one piece. */
+bool dp_sha256_digest(dp_sha256 *hash, dp_slice bytes, uint8_t out[DP_SHA256_BYTES]);
+
+/* A copy of the state so far, to finish early without ending the original. NULL on failure. */
+dp_sha256 *dp_sha256_clone(const dp_sha256 *hash);
+
+#endif

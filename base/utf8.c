@@ -1,0 +1,65 @@
+#include "base/utf8.h"
+
+/* The length of the valid sequence at `bytes`, or 0. RFC 3629 section 4 gives the ranges. */
+static size_t sequence_length(const uint8_t *bytes, size_t left)
+{
+    uint8_t first = bytes[0];
+    if (first < 0x80) return 1;
+    if (first < 0xC2 || first > 0xF4) return 0;
+    size_t length = first < 0xE0 ? 2 : first < 0xF0 ? 3 : 4;
+    if (left < length) return 0;
+    uint8_t low = first == 0xE0 ? 0xA0 : first == 0xF0 ? 0x90 : 0x80;
+    uint8_t high = first == 0xED ? 0x9F : first == 0xF4 ? 0x8F : 0xBF;
+    if (bytes[1] < low || bytes[1] > high) return 0;
+    for (size_t i = 2; i < length; i++) {
+        if ((bytes[i] & 0xC0) != 0x80) return 0;
+    }
+    return length;
+}
+
+bool dp_utf8_valid(dp_slice text, size_t *fault_at)
+{
+    const uint8_t *bytes = (const uint8_t *)text.data;
+    size_t at = 0;
+    while (at < text.length) {
+        /* Eight ASCII bytes at a time: nearly all text is ASCII. */
+        while (text.length - at >= 8) {
+            uint64_t word;
+            memcpy(&word, bytes + at, sizeof word);
+            if ((word & UINT64_C(0x8080808080808080)) != 0) break;
+            at += 8;
+        }
+        if (at == text.length) break;
+        size_t length = sequence_length(bytes + at, text.length - at);
+        if (length == 0) {
+            if (fault_at != NULL) *fault_at = at;
+            return false;
+        }
+        at += length;
+    }
+    return true;
+}
+
+size_t dp_utf8_encode(uint32_t code_point, char out[4])
+{
+    if (code_point < 0x80) {
+        out[0] = (char)code_point;
+        return 1;
+    }
+    if (code_point < 0x800) {
+        out[0] = (char)(0xC0 | code_point >> 6);
+        out[1] = (char)(0x80 | (code_point & 0x3F));
+        return 2;
+    }
+    if (code_point < 0x10000) {
+        out[0] = (char)(0xE0 | code_point >> 12);
+        out[1] = (char)(0x80 | (code_point >> 6 & 0x3F));
+        out[2] = (char)(0x80 | (code_point & 0x3F));
+        return 3;
+    }
+    out[0] = (char)(0xF0 | code_point >> 18);
+    out[1] = (char)(0x80 | (code_point >> 12 & 0x3F));
+    out[2] = (char)(0x80 | (code_point >> 6 & 0x3F));
+    out[3] = (char)(0x80 | (code_point & 0x3F));
+    return 4;
+}

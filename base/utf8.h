@@ -1,0 +1,13 @@
+/* Strict UTF-8 (RFC 3629): no overlong forms, no surrogates, nothing above U+10FFFF. */
+#ifndef DPONE_BASE_UTF8_H
+#define DPONE_BASE_UTF8_H
+
+#include "base/slice.h"
+
+/* Whether the whole text is valid. On false, *fault_at (may be null) is the offset of the first bad byte. */
+bool dp_utf8_valid(dp_slice text, size_t *fault_at);
+
+/* Writes a code point (not a surrogate, at most U+10FFFF) as 1 to 4 bytes; returns how many. */
+size_t dp_utf8_encode(uint32_t code_point, char out[4]);
+
+#endif

@@ -1,0 +1,49 @@
+#include "base/uuid.h"
+
+#include "base/hex.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <sys/random.h>
+#include <unistd.h>
+
+enum { BLOCK_BYTES = 4096, UUID_BYTES = 16 };
+
+static _Thread_local struct {
+    uint8_t bytes[BLOCK_BYTES];
+    size_t used;
+    pid_t owner; /* a forked child must not hand out its parent's bytes again */
+} pool = {.used = BLOCK_BYTES};
+
+static void refill(void)
+{
+    size_t filled = 0;
+    while (filled < sizeof pool.bytes) {
+        ssize_t got = getrandom(pool.bytes + filled, sizeof pool.bytes - filled, 0);
+        if (got > 0) {
+            filled += (size_t)got;
+        } else if (errno != EINTR) {
+            abort(); /* no kernel generator: nothing unique can be made, and going on would repeat ids */
+        }
+    }
+    pool.used = 0;
+    pool.owner = getpid();
+}
+
+void dp_uuid_v4(char out[DP_UUID_TEXT_BYTES])
+{
+    if (pool.used + UUID_BYTES > sizeof pool.bytes || pool.owner != getpid()) refill();
+    uint8_t *bytes = pool.bytes + pool.used;
+    pool.used += UUID_BYTES;
+    bytes[6] = (uint8_t)((bytes[6] & 0x0F) | 0x40);
+    bytes[8] = (uint8_t)((bytes[8] & 0x3F) | 0x80);
+    static const uint8_t group_bytes[] = {4, 2, 2, 2, 6};
+    char *to = out;
+    for (size_t group = 0; group < sizeof group_bytes; group++) {
+        if (group > 0) *to++ = '-';
+        dp_hex_encode(bytes, group_bytes[group], to);
+        to += 2 * (size_t)group_bytes[group];
+        bytes += group_bytes[group];
+    }
+    *to = '\0';
+}

@@ -1,0 +1,81 @@
+/* dpone man, dpone completion: pages and scripts made from the command tables. */
+#include "cli/commands.h"
+
+static const dp_option no_options[] = {{.name = NULL}};
+
+/* "cdc-replay-plan" or "cdc replay-plan" names the command "cdc replay-plan". */
+static const dp_command *find_by_page_name(const char *name)
+{
+    for (const dp_command *const *command = dp_commands; *command != NULL; command++) {
+        const char *path = (*command)->path;
+        size_t at = 0;
+        while (path[at] != '\0' && (name[at] == path[at] || (path[at] == ' ' && name[at] == '-'))) {
+            at++;
+        }
+        if (path[at] == '\0' && name[at] == '\0') return *command;
+    }
+    return NULL;
+}
+
+static dp_status print_buffer(dp_buffer *out, dp_error *error)
+{
+    dp_status status =
+        out->failed ? dp_error_no_memory(error, "the text") : dp_print(dp_buffer_slice(out), error);
+    dp_buffer_release(out);
+    return status;
+}
+
+static dp_status run_man(dp_invocation *invocation, int *exit_code, dp_error *error)
+{
+    (void)exit_code;
+    const dp_command *command = NULL;
+    if (invocation->argument_count == 1) {
+        command = find_by_page_name(invocation->arguments[0]);
+        if (command == NULL) {
+            return dp_error_set(error, DP_STATUS_USAGE,
+                                "no command '%.100s'; expected a name such as cdc-decode",
+                                invocation->arguments[0]);
+        }
+    }
+    dp_buffer out = DP_BUFFER_INIT(1 << 20);
+    dp_man_page(command, &out);
+    return print_buffer(&out, error);
+}
+
+const dp_command dp_command_man = {
+    .path = "man",
+    .summary = "print a man page in roff, for man -l or for packaging",
+    .arguments = "[COMMAND-NAME]",
+    .max_arguments = 1,
+    .description =
+        "Without an argument: the page of dpone itself. The name of a command joins its words with '-'.",
+    .examples = "  dpone man cdc-decode | man -l -\n",
+    .options = no_options,
+    .exit_codes = "",
+    .run = run_man,
+};
+
+static dp_status run_completion(dp_invocation *invocation, int *exit_code, dp_error *error)
+{
+    (void)exit_code;
+    dp_buffer out = DP_BUFFER_INIT(1 << 20);
+    if (!dp_completion_script(dp_slice_of_text(invocation->arguments[0]), &out)) {
+        return dp_error_set(error, DP_STATUS_USAGE, "no completion for '%.100s'; expected bash, zsh or fish",
+                            invocation->arguments[0]);
+    }
+    return print_buffer(&out, error);
+}
+
+const dp_command dp_command_completion = {
+    .path = "completion",
+    .summary = "print a completion script for bash, zsh or fish",
+    .arguments = "bash|zsh|fish",
+    .min_arguments = 1,
+    .max_arguments = 1,
+    .description = "",
+    .examples = "  source <(dpone completion bash)\n"
+                "  dpone completion fish > ~/.config/fish/completions/dpone.fish\n",
+    .options = no_options,
+    .exit_codes = "",
+    .run = run_completion,
+};

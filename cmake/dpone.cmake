@@ -1,0 +1,38 @@
+# What every target of dpone is built with, and the functions that declare libraries and tests.
+
+add_library(dpone_flags INTERFACE)
+target_compile_definitions(dpone_flags INTERFACE _GNU_SOURCE DPONE_VERSION="${PROJECT_VERSION}")
+target_include_directories(dpone_flags INTERFACE ${PROJECT_SOURCE_DIR})
+target_compile_options(dpone_flags INTERFACE
+    -Wall -Wextra -Werror -Wconversion -Wsign-conversion -Wshadow -Wcast-qual -Wformat=2 -Wvla -Wundef
+    -Wmissing-prototypes -Wstrict-prototypes -Wswitch-enum -Wpointer-arith
+    -fno-common -fstack-protector-strong -fno-strict-aliasing)
+if(CMAKE_C_COMPILER_ID STREQUAL "Clang")
+  # The escape and nibble tables fill a range first and name exceptions after it.
+  target_compile_options(dpone_flags INTERFACE -Wno-initializer-overrides -Wno-gnu-designator)
+elseif(CMAKE_C_COMPILER_ID STREQUAL "GNU")
+  target_compile_options(dpone_flags INTERFACE -Wno-override-init)
+endif()
+if(CMAKE_BUILD_TYPE STREQUAL "Release")
+  target_compile_definitions(dpone_flags INTERFACE _FORTIFY_SOURCE=2)
+endif()
+if(DPONE_SANITIZE)
+  target_compile_options(dpone_flags INTERFACE -fsanitize=${DPONE_SANITIZE} -fno-sanitize-recover=all -fno-omit-frame-pointer)
+  target_link_options(dpone_flags INTERFACE -fsanitize=${DPONE_SANITIZE})
+endif()
+if(DPONE_COVERAGE)
+  target_compile_options(dpone_flags INTERFACE --coverage)
+  target_link_options(dpone_flags INTERFACE --coverage)
+endif()
+
+# dpone_library(<name> SOURCES <file>... [LINKS <library>...]): the static library dpone_<name> of one folder.
+function(dpone_library name)
+  cmake_parse_arguments(LIBRARY "" "" "SOURCES;LINKS" ${ARGN})
+  if(LIBRARY_SOURCES)
+    add_library(dpone_${name} STATIC ${LIBRARY_SOURCES})
+    target_link_libraries(dpone_${name} PUBLIC dpone_flags ${LIBRARY_LINKS})
+  else()
+    add_library(dpone_${name} INTERFACE)
+    target_link_libraries(dpone_${name} INTERFACE dpone_flags ${LIBRARY_LINKS})
+  endif()
+endfunction()
