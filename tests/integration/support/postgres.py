@@ -1,0 +1,370 @@
+"""Starts a private PostgreSQL server for one test and removes every trace of it afterwards.
+
+    with PostgresServer() as server:
+        server.psql("CREATE TABLE t (id int PRIMARY KEY)")
+        rows = server.query("SELECT id FROM t")
+
+The server runs as an unprivileged user when the caller is root (PostgreSQL refuses root), keeps its files in a
+temporary folder, listens on a Unix socket there and on 127.0.0.1 with a free port, and trusts every local
+connection. A watchdog process stops it and removes the folder even when the caller is killed.
+
+Only the standard library is used. Nothing is skipped: a missing program raises PostgresError with the name of the
+Debian package that holds it.
+"""
+
+import glob
+import os
+import pwd
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+
+OUTPUT_PLUGINS = "pgoutput,test_decoding,wal2json"
+START_TIMEOUT_S = 60
+STOP_TIMEOUT_S = 60
+_STOP_SIGNALS = {"smart": signal.SIGTERM, "fast": signal.SIGINT, "immediate": signal.SIGQUIT}
+_FIELD_SEPARATOR = "\x1f"
+_NULL = "\x1dNULL"
+
+# Ends when its standard input does, that is when the process that holds the other end is gone for whatever reason.
+_WATCHDOG = r"""
+import os, shutil, signal, sys, time
+base = sys.argv[1]
+sys.stdin.buffer.read()
+try:
+    with open(os.path.join(base, "data", "postmaster.pid")) as file:
+        pid = int(file.readline())
+    os.kill(pid, signal.SIGQUIT)
+    for _ in range(300):
+        os.kill(pid, 0)
+        time.sleep(0.1)
+except (OSError, ValueError):
+    pass
+shutil.rmtree(base, ignore_errors=True)
+"""
+
+
+class PostgresError(Exception):
+    """PostgreSQL is missing, did not start, or refused a statement."""
+
+
+def find_bindir():
+    """The folder with the newest PostgreSQL server programs."""
+    candidates = []
+    for path in glob.glob("/usr/lib/postgresql/*/bin/initdb"):
+        version = re.search(r"/postgresql/(\d+)/", path)
+        if version and os.access(os.path.join(os.path.dirname(path), "postgres"), os.X_OK):
+            candidates.append((int(version.group(1)), os.path.dirname(path)))
+    if candidates:
+        return max(candidates)[1]
+    if shutil.which("pg_config"):
+        bindir = subprocess.run(["pg_config", "--bindir"], capture_output=True, text=True, check=True).stdout.strip()
+        if os.access(os.path.join(bindir, "initdb"), os.X_OK):
+            return bindir
+    raise PostgresError("no PostgreSQL server programs under /usr/lib/postgresql/*/bin nor in `pg_config --bindir`: "
+                        "install the Debian package postgresql (it brings postgresql-15 on Debian 12)")
+
+
+def _unprivileged_user():
+    for name in ("postgres", "nobody"):
+        try:
+            return pwd.getpwnam(name)
+        except KeyError:
+            continue
+    raise PostgresError("running as root and neither the user postgres nor nobody exists: "
+                        "PostgreSQL does not run as root")
+
+
+def _free_port():
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+class PostgresServer:
+    """One cluster in a temporary folder. Not for use from several threads at once."""
+
+    def __init__(self, fsync=False, settings=None, start=True):
+        """fsync=True keeps the durability of a real server; settings are further lines of postgresql.conf.
+        With start=False the cluster is made but not started."""
+        self.bindir = find_bindir()
+        self.base = None
+        self._process = None
+        self._watchdog = None
+        self._user = _unprivileged_user() if os.geteuid() == 0 else None
+        self._make_base()
+        try:
+            self._initdb(fsync)
+            self.port = _free_port()
+            self._configure(fsync, settings or {})
+            if start:
+                self.start()
+        except BaseException:
+            self.cleanup()
+            raise
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.cleanup()
+
+    def __del__(self):
+        try:
+            self.cleanup()
+        except Exception:
+            pass
+
+    # Paths and versions
+
+    @property
+    def data(self):
+        return os.path.join(self.base, "data")
+
+    @property
+    def socket_dir(self):
+        return self.base
+
+    @property
+    def log_path(self):
+        return os.path.join(self.base, "log")
+
+    @property
+    def pid(self):
+        """The postmaster's process id, or None when it does not run."""
+        return self._process.pid if self.running() else None
+
+    def binary(self, name):
+        """The path of one of PostgreSQL's programs, as in binary("pg_recvlogical")."""
+        path = os.path.join(self.bindir, name)
+        if not os.access(path, os.X_OK):
+            raise PostgresError(f"{path} is missing: install the Debian packages postgresql and postgresql-client")
+        return path
+
+    def version(self):
+        """As in "PostgreSQL 15.20 (Debian 15.20-0+deb12u1)"."""
+        text = subprocess.run([self.binary("postgres"), "--version"], capture_output=True, text=True, check=True).stdout
+        return text.strip().replace("postgres (PostgreSQL)", "PostgreSQL")
+
+    def major_version(self):
+        return int(re.search(r"PostgreSQL (\d+)", self.version()).group(1))
+
+    def has_wal2json(self):
+        libraries = [os.path.join(self.bindir, "..", "lib")]
+        if os.access(os.path.join(self.bindir, "pg_config"), os.X_OK):
+            libraries.append(subprocess.run([os.path.join(self.bindir, "pg_config"), "--pkglibdir"],
+                                            capture_output=True, text=True, check=True).stdout.strip())
+        return any(os.path.exists(os.path.join(folder, "wal2json.so")) for folder in libraries)
+
+    def require_wal2json(self):
+        if not self.has_wal2json():
+            raise PostgresError("the output plugin wal2json is missing: install the Debian package "
+                                f"postgresql-{self.major_version()}-wal2json")
+
+    # Life
+
+    def running(self):
+        return self._process is not None and self._process.poll() is None
+
+    def start(self):
+        """Starts the server and returns when it accepts connections. The port stays the same over restarts."""
+        if self.running():
+            return
+        for attempt in range(10):
+            failure = self._try_start()
+            if failure is None:
+                return
+            if "could not bind" not in failure and "Address already in use" not in failure:
+                break
+            if attempt < 9:
+                self._change_port(_free_port())
+        raise PostgresError(f"PostgreSQL did not start:\n{failure}")
+
+    def stop(self, mode="fast"):
+        """mode: "smart", "fast", or "immediate" (as a crash: the next start recovers)."""
+        if not self.running():
+            return
+        self._process.send_signal(_STOP_SIGNALS[mode])
+        try:
+            self._process.wait(STOP_TIMEOUT_S)
+        except subprocess.TimeoutExpired:
+            self._process.send_signal(signal.SIGQUIT)
+            self._process.wait(STOP_TIMEOUT_S)
+            raise PostgresError(f"PostgreSQL did not stop within {STOP_TIMEOUT_S} s of a {mode} stop") from None
+
+    def restart(self, mode="fast"):
+        self.stop(mode)
+        self.start()
+
+    def cleanup(self):
+        """Stops the server at once and removes its folder. May be called again."""
+        if self._process is not None:
+            self.stop("immediate")
+            self._process = None
+        if self._watchdog is not None:
+            self._watchdog.stdin.close()
+            self._watchdog.wait(STOP_TIMEOUT_S)
+            self._watchdog = None
+        if self.base is not None:
+            shutil.rmtree(self.base, ignore_errors=True)
+            self.base = None
+
+    # Use
+
+    def environment(self):
+        """The caller's environment without anything that would redirect libpq."""
+        clean = {name: value for name, value in os.environ.items() if not name.startswith("PG")}
+        clean["PGCLIENTENCODING"] = "UTF8"
+        return clean
+
+    def dsn(self, database="postgres", over="tcp", user="postgres"):
+        """A postgresql:// URL; over: "tcp" or "socket"."""
+        if over == "tcp":
+            return f"postgresql://{user}@127.0.0.1:{self.port}/{database}"
+        folder = self.socket_dir.replace("/", "%2F")
+        return f"postgresql://{user}@{folder}:{self.port}/{database}"
+
+    def psql_command(self, database="postgres", options=(), user="postgres"):
+        """The command line of psql for this server, without any startup file and stopping at the first error."""
+        return [self.binary("psql"), "-X", "-q", "-v", "ON_ERROR_STOP=1", "-h", self.socket_dir, "-p", str(self.port),
+                "-U", user, "-d", database, *options]
+
+    def psql(self, sql, options=(), database="postgres", text=True, user="postgres"):
+        """Runs a script through psql's standard input and returns its output (bytes with text=False)."""
+        done = subprocess.run(self.psql_command(database, options, user), input=sql.encode("utf-8"),
+                              env=self.environment(), capture_output=True)
+        if done.returncode != 0:
+            raise PostgresError(done.stderr.decode("utf-8", "replace").strip())
+        return done.stdout.decode("utf-8") if text else done.stdout
+
+    def query(self, sql, database="postgres"):
+        """The rows of one SELECT as a list of tuples of str or None."""
+        out = self.psql(sql, ["-A", "-t", "-0", "-F", _FIELD_SEPARATOR, "-P", "null=" + _NULL], database)
+        rows = out.split("\0")[:-1]
+        return [tuple(None if value == _NULL else value for value in row.split(_FIELD_SEPARATOR)) for row in rows]
+
+    def query_value(self, sql, database="postgres"):
+        """The only value of the only row."""
+        rows = self.query(sql, database)
+        if len(rows) != 1 or len(rows[0]) != 1:
+            raise PostgresError(f"expected one value, got {len(rows)} rows: {sql}")
+        return rows[0][0]
+
+    def log_tail(self, line_count=40):
+        try:
+            with open(self.log_path, encoding="utf-8", errors="replace") as file:
+                return "".join(file.readlines()[-line_count:])
+        except OSError:
+            return ""
+
+    # Inner workings
+
+    def _make_base(self):
+        # A socket's path has at most 107 bytes, and the unprivileged user must be able to enter every parent.
+        for parent in (tempfile.gettempdir(), "/tmp"):
+            if len(parent) > 60 or not self._can_enter(parent):
+                continue
+            self.base = tempfile.mkdtemp(prefix="dpone-pg-", dir=parent)
+            break
+        else:
+            raise PostgresError(f"no usable folder for temporary files (tried {tempfile.gettempdir()} and /tmp)")
+        if self._user is not None:
+            os.chown(self.base, self._user.pw_uid, self._user.pw_gid)
+        self._watchdog = subprocess.Popen([sys.executable, "-S", "-E", "-c", _WATCHDOG, self.base],
+                                          stdin=subprocess.PIPE, start_new_session=True)
+
+    def _can_enter(self, folder):
+        return subprocess.run(self._as_user(["test", "-x", folder]), stderr=subprocess.DEVNULL).returncode == 0
+
+    def _as_user(self, command):
+        if self._user is None:
+            return command
+        # setpriv replaces itself by the command, so signals reach PostgreSQL; runuser and su stay in between.
+        if shutil.which("setpriv") is None:
+            raise PostgresError("setpriv is missing: install the Debian package util-linux")
+        return ["setpriv", f"--reuid={self._user.pw_uid}", f"--regid={self._user.pw_gid}", "--clear-groups",
+                "--", *command]
+
+    def _initdb(self, fsync):
+        command = [self.binary("initdb"), "-D", self.data, "-U", "postgres", "-A", "trust", "-E", "UTF8",
+                   "--locale=C", "--no-instructions"]
+        if not fsync:
+            command.append("--no-sync")
+        done = subprocess.run(self._as_user(command), env=self.environment(), cwd="/", capture_output=True, text=True)
+        if done.returncode != 0:
+            raise PostgresError(f"initdb failed:\n{done.stdout}{done.stderr}")
+
+    def _configure(self, fsync, settings):
+        values = {
+            "listen_addresses": "127.0.0.1",
+            "unix_socket_directories": self.socket_dir,
+            "wal_level": "logical",
+            "max_replication_slots": "20",
+            "max_wal_senders": "20",
+            "max_connections": "60",
+            "max_prepared_transactions": "20",
+            "shared_buffers": "32MB",
+            "timezone": "UTC",
+            "log_timezone": "UTC",
+            "log_line_prefix": "%m [%p] ",
+        }
+        if not fsync:
+            # synchronous_commit stays on: decoding sees only WAL that has been written out.
+            values.update({"fsync": "off", "full_page_writes": "off"})
+        if self._knows("output_plugin_libraries"):
+            values["output_plugin_libraries"] = OUTPUT_PLUGINS
+        values.update(settings)
+        self._settings = values
+        self._write_settings()
+
+    def _knows(self, parameter):
+        """Whether this server has the parameter: one that is unknown to it keeps a server from starting."""
+        done = subprocess.run(self._as_user([self.binary("postgres"), "-D", self.data, "-C", parameter]),
+                              env=self.environment(), cwd="/", capture_output=True)
+        return done.returncode == 0
+
+    def _write_settings(self):
+        path = os.path.join(self.data, "postgresql.auto.conf")
+        with open(path, "w", encoding="utf-8") as file:
+            for name, value in {**self._settings, "port": self.port}.items():
+                quoted = str(value).replace("'", "''")
+                file.write(f"{name} = '{quoted}'\n")
+        if self._user is not None:
+            os.chown(path, self._user.pw_uid, self._user.pw_gid)
+
+    def _change_port(self, port):
+        self.port = port
+        self._write_settings()
+
+    def _try_start(self):
+        """None, or the log of the failed start."""
+        with open(self.log_path, "ab") as log:
+            offset = log.tell()
+            command = self._as_user([self.binary("postgres"), "-D", self.data])
+            self._process = subprocess.Popen(command, env=self.environment(), cwd="/", stdin=subprocess.DEVNULL,
+                                             stdout=log, stderr=log, start_new_session=True)
+        deadline = time.monotonic() + START_TIMEOUT_S
+        while time.monotonic() < deadline:
+            if self._process.poll() is not None:
+                with open(self.log_path, "rb") as log:
+                    log.seek(offset)
+                    return log.read().decode("utf-8", "replace")
+            if self._ready():
+                return None
+            time.sleep(0.02)
+        self.stop("immediate")
+        return f"no connection within {START_TIMEOUT_S} s:\n{self.log_tail()}"
+
+    def _ready(self):
+        """The eighth line of postmaster.pid says "ready" once connections are accepted; its first is the pid."""
+        try:
+            with open(os.path.join(self.data, "postmaster.pid"), encoding="utf-8") as file:
+                lines = file.read().split("\n")
+        except OSError:
+            return False
+        return len(lines) > 7 and lines[0] == str(self._process.pid) and lines[7].strip() == "ready"
