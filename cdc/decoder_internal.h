@@ -48,4 +48,7 @@ dp_status dp_decoder_commit(dp_decoder *decoder, dp_transaction_end *end, dp_err
 /* Room for one value per column, all ABSENT; NULL when memory is refused. */
 dp_value *dp_decoder_values(dp_decoder *decoder, size_t column_count);
 
+/* The metadata of a truncate, a JSON object in static storage. */
+dp_slice dp_truncate_metadata(bool cascade, bool restart_identity);
+
 #endif

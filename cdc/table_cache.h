@@ -36,6 +36,11 @@ dp_status dp_table_cache_intern(dp_table_cache *cache, dp_slice schema, dp_slice
  * of `sequence` are kept. */
 void dp_table_cache_collect(dp_table_cache *cache);
 
+/* A description held beyond the next collect, such as pgoutput's by relation id; the cache must outlive it.
+ */
+void dp_table_retain(const dp_table *table);
+void dp_table_release(const dp_table *table); /* NULL is allowed */
+
 /* The number of changes of `table` before this one that share its position in the transaction; counts this
  * one. */
 uint64_t dp_table_next_sequence(const dp_table *table, uint64_t transaction_number, bool has_position,

@@ -1,0 +1,33 @@
+/* Rows as JSON objects: the one place that turns PostgreSQL's text into JSON values.
+ *
+ * In events (identity v1): NULL is null, booleans true or false, int2, int4 and int8 integers, everything
+ * else the exact text as a string. Columns that were not sent are left out, never null. Pure; failures of
+ * size are the buffer's.
+ */
+#ifndef DPONE_CDC_ROW_JSON_H
+#define DPONE_CDC_ROW_JSON_H
+
+#include "base/buffer.h"
+#include "cdc/change.h"
+
+typedef enum dp_row_order {
+    DP_ROW_TABLE_ORDER, /* as the source lists the columns: events */
+    DP_ROW_NAME_ORDER   /* by code point: canonical JSON */
+} dp_row_order;
+
+typedef enum dp_row_style {
+    DP_ROW_EXACT, /* the form of events */
+    DP_ROW_TYPED  /* --typed: float and numeric as numbers and JSON columns as JSON, where JSON can hold them
+                   */
+} dp_row_style;
+
+/* Appends the object of all columns that are present or NULL; `values` NULL appends {}. DATA for a boolean or
+ * integer whose text is none. */
+dp_status dp_row_put_object(dp_buffer *out, const dp_table *table, const dp_value *values, dp_row_order order,
+                            dp_row_style style, dp_error *error);
+
+/* One value in the exact form. */
+dp_status dp_row_put_value(dp_buffer *out, const dp_column *column, const dp_value *value, dp_row_style style,
+                           dp_error *error);
+
+#endif
