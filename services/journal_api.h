@@ -1,0 +1,147 @@
+/* The journal as a service: what the /v1 routes and the commands ask of it, without a word of HTTP parsing.
+ *
+ * A request is a function call with slices; the answer is a dp_api_reply: status, stable code, body. The
+ * adapter only carries it. The service sequences reader -> journal -> receipt and never sleeps, but a call
+ * may wait for the database: run it on a worker thread, not on an event loop.
+ *
+ * Threads: every function of one dp_journal_api may be called from any number of threads at once. One batch
+ * is written at a time; reads have connections of their own and never wait for a writer. A dp_events_reader
+ * belongs to one thread at a time.
+ * Ownership: slices are borrowed for the call; a reply owns its body until dp_api_reply_release.
+ *
+ * Routes, as the server wires them ({x} is percent-decoded; `*` stands for itself):
+ *   POST   /v1/pipelines/{pipeline}/batches                             dp_journal_api_ingest
+ *   GET    /v1/pipelines                                                dp_journal_api_list_pipelines
+ *   GET    /v1/pipelines/{pipeline}                                     dp_journal_api_show_pipeline
+ *   GET    /v1/pipelines/{pipeline}/events?from=&to=&limit=&source=&backend=   dp_events_reader_open, _read
+ *   GET    /v1/pipelines/{pipeline}/offsets                             dp_journal_api_list_offsets
+ *   GET    /v1/pipelines/{pipeline}/offsets/{backend}/{schema}/{table}  dp_journal_api_get_offset
+ *   PUT    the same                                                     dp_journal_api_put_offset
+ *   DELETE the same                                                     dp_journal_api_delete_offset
+ *   PUT    /v1/pipelines/{pipeline}/source                              dp_journal_api_put_source
+ *   GET    /v1/pipelines/{pipeline}/quarantine                          dp_journal_api_list_quarantine
+ *   POST   /v1/replay-plans                                             dp_journal_api_plan_replay
+ *   POST   /v1/commit-decisions                                         dp_journal_api_decide_commit
+ *   GET    /ready                                                       dp_journal_api_check_ready
+ */
+#ifndef DPONE_SERVICES_JOURNAL_API_H
+#define DPONE_SERVICES_JOURNAL_API_H
+
+#include "base/buffer.h"
+#include "base/error.h"
+
+typedef struct dp_journal_api dp_journal_api;
+typedef struct dp_events_reader dp_events_reader;
+
+#define DP_JOURNAL_DEFAULT_BATCH_BYTES (16u << 20)
+#define DP_JOURNAL_DEFAULT_EVENT_BYTES (8u << 20)
+
+typedef struct dp_journal_api_options {
+    const char *state_dsn;   /* sqlite:PATH or postgresql://...; NULL: sqlite:dpone.db */
+    size_t max_batch_bytes;  /* 0: 16 MiB; a larger body is 413 */
+    size_t max_event_bytes;  /* 0: 8 MiB; a longer line is 413 */
+    unsigned reader_count;   /* connections for reads; 0: 4 */
+    unsigned writer_wait_ms; /* how long a batch waits for the one before it; 0: 10000, then 503 */
+    bool migrate;            /* bring the schema up to date when opening; otherwise an old one is refused */
+} dp_journal_api_options;
+
+typedef struct dp_api_reply {
+    unsigned http_status;
+    const char *content_type; /* "application/json"; static */
+    char code[64];            /* the body's "code"; empty for 2xx */
+    unsigned retry_after_s;   /* 0: no Retry-After header */
+    bool replayed;            /* send Idempotency-Replayed: true */
+    dp_buffer body;
+} dp_api_reply;
+
+#define DP_API_REPLY_INIT                                                                                    \
+    {                                                                                                        \
+        .content_type = "application/json", .body = DP_BUFFER_INIT(64u << 20)                                \
+    }
+
+void dp_api_reply_release(dp_api_reply *reply);
+
+/* USAGE for a malformed DSN or an old schema (hint: dpone state migrate), IO or BUSY from the store. */
+dp_status dp_journal_api_open(const dp_journal_api_options *options, dp_journal_api **api, dp_error *error);
+
+/* No call may be running. NULL is allowed. */
+void dp_journal_api_close(dp_journal_api *api);
+
+/* The limits in force, so that an adapter can refuse a body before it has read it. */
+size_t dp_journal_api_max_batch_bytes(const dp_journal_api *api);
+
+/* A reply for a failure that the adapter itself has found, in the common form {"detail":…,"code":…}. */
+void dp_api_reply_error(dp_api_reply *reply, unsigned http_status, const char *code, const char *detail);
+
+/* One batch. `idempotency_key` is the header's value, data NULL when the header is missing; when it was sent
+ * more than once the adapter passes key_count > 1 and the answer is 400. */
+void dp_journal_api_ingest(dp_journal_api *api, dp_slice pipeline, dp_slice idempotency_key,
+                           unsigned key_count, dp_slice body, dp_api_reply *reply);
+
+void dp_journal_api_list_pipelines(dp_journal_api *api, dp_api_reply *reply);
+void dp_journal_api_show_pipeline(dp_journal_api *api, dp_slice pipeline, dp_api_reply *reply);
+
+typedef struct dp_offset_name {
+    dp_slice pipeline;
+    dp_slice backend;
+    dp_slice source_schema; /* "*" with "*": the pipeline's one offset */
+    dp_slice source_table;
+} dp_offset_name;
+
+void dp_journal_api_list_offsets(dp_journal_api *api, dp_slice pipeline, dp_api_reply *reply);
+
+/* 200 {"pipeline","source_schema","source_table","backend","token","snapshot_complete","loaded_at",
+ * "updated_at"}, schema and table being those of the row that answers; 404 offset_not_found. */
+void dp_journal_api_get_offset(dp_journal_api *api, const dp_offset_name *name, dp_api_reply *reply);
+
+/* Body {"token":…,"snapshot_complete":true,"allow_rewind":false,"who":…,"why":…}; all but token optional.
+ * 200 with the row; 409 offset_regression for an older token unless allow_rewind, 409 offset_scope_conflict
+ * when `*` and per-table rows would mix. Durable when it returns. */
+void dp_journal_api_put_offset(dp_journal_api *api, const dp_offset_name *name, dp_slice body,
+                               dp_api_reply *reply);
+
+/* 200 {"deleted":true}, 404 offset_not_found. Body {"who":…,"why":…} or empty. */
+void dp_journal_api_delete_offset(dp_journal_api *api, const dp_offset_name *name, dp_slice body,
+                                  dp_api_reply *reply);
+
+/* What the stream reads from: body {"source":…,"backend":…,"identity":…,"settings":{…},"accept":false}. 200
+ * when the stream is new, equal, or the change is accepted; 409 with "blockers":[…] (state/stream_settings.h)
+ * when something differs. */
+void dp_journal_api_put_source(dp_journal_api *api, dp_slice pipeline, dp_slice body, dp_api_reply *reply);
+
+void dp_journal_api_list_quarantine(dp_journal_api *api, dp_slice pipeline, dp_api_reply *reply);
+
+/* POST /v1/replay-plans: the members of the plan's JSON as input, offsets as objects, as tokens, or as
+ * "backend:token". 200 with the plan whether or not it is safe; 400 for a malformed request. */
+void dp_journal_api_plan_replay(dp_journal_api *api, dp_slice body, dp_api_reply *reply);
+
+/* POST /v1/commit-decisions: {"next_offset":{…}|null,"expected_backend":…,"sink_status":…,"load_status":…,
+ * "idempotency_passed":…}. 200 {"can_commit","next_offset","blockers"}. */
+void dp_journal_api_decide_commit(dp_journal_api *api, dp_slice body, dp_api_reply *reply);
+
+/* 200 {"status":"ready"} when the store answers, else 503 with Retry-After. */
+void dp_journal_api_check_ready(dp_journal_api *api, dp_api_reply *reply);
+
+/* Query parameters as text, data NULL when absent. `from` is exclusive, `to` inclusive: tokens of the
+ * backend. `limit` counts events; reading ends after the transaction that reaches it. `source` and `backend`
+ * choose a stream where the pipeline has more than one. */
+typedef struct dp_events_query {
+    dp_slice from;
+    dp_slice to;
+    dp_slice limit;
+    dp_slice source;
+    dp_slice backend;
+} dp_events_query;
+
+/* On success *reader is set and the body is application/x-ndjson pulled by dp_events_reader_read; otherwise
+ * it stays NULL and the reply says why. */
+void dp_events_reader_open(dp_journal_api *api, dp_slice pipeline, const dp_events_query *query,
+                           dp_events_reader **reader, dp_api_reply *reply);
+
+/* Fills up to `capacity` bytes; *length 0 means the end. Only whole transactions appear, but an error may cut
+ * one: a consumer counts a transaction only with its commit line. Memory is bounded whatever the size. */
+dp_status dp_events_reader_read(dp_events_reader *reader, char *out, size_t capacity, size_t *length,
+                                dp_error *error);
+void dp_events_reader_close(dp_events_reader *reader);
+
+#endif
