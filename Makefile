@@ -1,0 +1,83 @@
+# Every task of the project by name; `make help` lists them. The work itself is CMake's (CMakePresets.json).
+
+PREFIX ?= /usr/local
+DESTDIR ?=
+FUZZ_SECONDS ?= 60
+JOBS ?= $(shell nproc)
+PRESET ?= debug
+
+.DEFAULT_GOAL := help
+.PHONY: help deps build release demo test test-unit test-integration test-performance test-sanitizers lint format \
+        coverage fuzz bench captures ci install clean dev
+
+help: ## list the targets
+	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "  %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+deps: ## install the Debian packages that building and testing need (root only when one is missing)
+	@scripts/deps.sh build test lint
+
+build: ## build the debug preset into build/debug (PRESET=asan and others work too)
+	@scripts/deps.sh build test
+	@scripts/build.sh $(PRESET)
+
+release: ## build the optimised program: build/release/cli/dpone
+	@scripts/deps.sh build
+	@scripts/build.sh release -DDPONE_TESTS=OFF
+
+demo: release ## run the main job on real captures: decode, identify, plan a replay; needs no server
+	@examples/demo.sh build/release/cli/dpone
+
+dev: release ## run the HTTP server on this machine, verbose, for development
+	build/release/cli/dpone serve --host 127.0.0.1 --log-level DEBUG --log-format console --reload
+
+test: build ## run the unit and integration tests
+	@cd build/$(PRESET) && ctest --output-on-failure -j$(JOBS)
+
+test-unit: build ## run the unit tests: no credentials, no network
+	@cd build/$(PRESET) && ctest --output-on-failure -j$(JOBS) -L unit
+
+test-integration: build ## run the integration tests: they start their own PostgreSQL and servers
+	@cd build/$(PRESET) && ctest --output-on-failure -j$(JOBS) -L integration
+
+test-sanitizers: ## run the tests under AddressSanitizer + UndefinedBehaviorSanitizer, the threaded ones under ThreadSanitizer
+	@scripts/deps.sh build test
+	@scripts/build.sh asan && cd build/asan && ctest --output-on-failure -j$(JOBS)
+	@scripts/build.sh tsan && cd build/tsan && ctest --output-on-failure -j$(JOBS) -L unit
+
+test-performance: bench ## the benchmarks, in their short form
+
+lint: ## check formatting and the shell scripts
+	@scripts/deps.sh lint
+	@scripts/lint.sh
+
+format: ## format every C file
+	@scripts/deps.sh lint
+	@git ls-files '*.c' '*.h' | xargs clang-format-14 -i
+
+coverage: ## line coverage of the unit and integration tests: build/coverage/coverage.html
+	@scripts/deps.sh build test coverage
+	@scripts/build.sh coverage && cd build/coverage && ctest -j$(JOBS) >/dev/null; \
+	 gcovr --root ../.. --exclude '.*/tests/.*' --html-details coverage.html --print-summary .
+
+fuzz: ## run every fuzz target for FUZZ_SECONDS (default 60)
+	@scripts/deps.sh build fuzz
+	@scripts/fuzz.sh $(FUZZ_SECONDS)
+
+bench: ## run the benchmarks; each prints its figure beside its baseline
+	@scripts/deps.sh build bench
+	@scripts/build.sh release -DDPONE_TESTS=OFF && cmake --build build/release --target bench >/dev/null
+	@bench/run.sh
+
+captures: ## make the captures in tests/captures again, from a real PostgreSQL
+	@scripts/deps.sh build test
+	@python3 tests/captures/make_captures.py
+
+ci: lint test test-sanitizers ## everything .ci/run checks, but for installing
+	@$(MAKE) --no-print-directory demo
+	@$(MAKE) --no-print-directory fuzz FUZZ_SECONDS=5
+
+install: release ## install to PREFIX (default /usr/local): program, library, headers, man pages, completion
+	@DESTDIR=$(DESTDIR) cmake --install build/release --prefix $(PREFIX)
+
+clean: ## remove everything that was built
+	@rm -rf build
