@@ -26,14 +26,6 @@ static const dp_command *find_by_page_name(const char *name)
     return NULL;
 }
 
-static dp_status print_buffer(dp_buffer *out, dp_error *error)
-{
-    dp_status status =
-        out->failed ? dp_error_no_memory(error, "the text") : dp_print(dp_buffer_slice(out), error);
-    dp_buffer_release(out);
-    return status;
-}
-
 /* Writes one page as DIRECTORY/dpone[-command].1. */
 static dp_status write_page(const char *directory, const dp_command *command, dp_error *error)
 {
@@ -82,7 +74,7 @@ static dp_status run_man(dp_invocation *invocation, int *exit_code, dp_error *er
     }
     dp_buffer out = DP_BUFFER_INIT(1 << 20);
     dp_man_page(command, &out);
-    return print_buffer(&out, error);
+    return dp_print_and_release(&out, error);
 }
 
 const dp_command dp_command_man = {
@@ -106,7 +98,7 @@ static dp_status run_completion(dp_invocation *invocation, int *exit_code, dp_er
         return dp_error_set(error, DP_STATUS_USAGE, "no completion for '%.100s'; expected bash, zsh or fish",
                             invocation->arguments[0]);
     }
-    return print_buffer(&out, error);
+    return dp_print_and_release(&out, error);
 }
 
 const dp_command dp_command_completion = {

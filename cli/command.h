@@ -80,6 +80,9 @@ dp_status dp_command_parse(const dp_command *command, int count, char **words, d
 /* Writes everything to standard output, or IO with the reason (a full disk, a closed pipe). */
 dp_status dp_print(dp_slice text, dp_error *error);
 
+/* Prints what a renderer wrote and releases the buffer; a buffer that failed is LIMIT or NO_MEMORY. */
+dp_status dp_print_and_release(dp_buffer *text, dp_error *error);
+
 /* Texts made from the tables. */
 void dp_help_program(dp_buffer *out);
 void dp_help_group(const char *group, dp_buffer *out);

@@ -1,8 +1,13 @@
-/* The list of commands, in the order in which help shows them. */
+/* The list of commands, in the order in which help shows them: one a line, so that two branches can each add
+ * one. */
 #include "cli/commands.h"
 
+/* clang-format off */
 const dp_command *const dp_commands[] = {
+    &dp_command_cdc_replay_plan,
+    &dp_command_cdc_commit_gate,
     &dp_command_man,
     &dp_command_completion,
     NULL,
 };
+/* clang-format on */

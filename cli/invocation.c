@@ -238,3 +238,17 @@ dp_status dp_print(dp_slice text, dp_error *error)
     }
     return DP_STATUS_OK;
 }
+
+dp_status dp_print_and_release(dp_buffer *text, dp_error *error)
+{
+    dp_status status;
+    if (text->out_of_memory) {
+        status = dp_error_no_memory(error, "the output");
+    } else if (text->failed) {
+        status = dp_error_set(error, DP_STATUS_LIMIT, "the output is larger than %zu bytes", text->max_bytes);
+    } else {
+        status = dp_print(dp_buffer_slice(text), error);
+    }
+    dp_buffer_release(text);
+    return status;
+}
