@@ -15,6 +15,8 @@ elseif(CMAKE_C_COMPILER_ID STREQUAL "GNU")
 endif()
 if(CMAKE_BUILD_TYPE STREQUAL "Release")
   target_compile_definitions(dpone_flags INTERFACE _FORTIFY_SOURCE=2)
+else()
+  target_compile_definitions(dpone_flags INTERFACE DPONE_CRASH_POINTS) # base/crash_point.h
 endif()
 if(DPONE_SANITIZE)
   target_compile_options(dpone_flags INTERFACE -fsanitize=${DPONE_SANITIZE} -fno-sanitize-recover=all -fno-omit-frame-pointer)

@@ -1,0 +1,35 @@
+/* The points at which tests kill the process, in one list. Builds of type Release contain none of this.
+ *
+ * A test sets DPONE_CRASH_AT=name or name:N; the process then kills itself with SIGKILL when the point is
+ * passed for the first or N-th time, as a power cut or an operator's kill -9 would.
+ */
+#ifndef DPONE_BASE_CRASH_POINT_H
+#define DPONE_BASE_CRASH_POINT_H
+
+/* X(name, text, where) */
+#define DP_CRASH_POINT_LIST(X)                                                                               \
+    X(AFTER_READ, "after_read", "a record was read from the source")                                         \
+    X(BATCH_BUILT, "batch_built", "a batch is complete but not sent")                                        \
+    X(POST_SENT, "post_sent", "the batch was handed to the client")                                          \
+    X(INSIDE_TRANSACTION, "inside_transaction", "the server wrote the events but has not committed")         \
+    X(COMMITTED_UNANSWERED, "committed_unanswered", "the server committed but has not answered")             \
+    X(RECEIPT_READ, "receipt_read", "the receipt was read but the gate not asked")                           \
+    X(GATE_PASSED, "gate_passed", "the gate allowed the offset but it is not saved")                         \
+    X(OFFSET_SAVED, "offset_saved", "the offset is saved but not reported to the source")
+
+typedef enum dp_crash_point_name {
+#define DP_CRASH_POINT_ENUM(name, text, where) DP_CRASH_##name,
+    DP_CRASH_POINT_LIST(DP_CRASH_POINT_ENUM)
+#undef DP_CRASH_POINT_ENUM
+} dp_crash_point_name;
+
+#ifdef DPONE_CRASH_POINTS
+void dp_crash_point(dp_crash_point_name point);
+#else
+static inline void dp_crash_point(dp_crash_point_name point)
+{
+    (void)point;
+}
+#endif
+
+#endif
