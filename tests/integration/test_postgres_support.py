@@ -51,6 +51,8 @@ class PostgresSupport(unittest.TestCase):
         self.assertEqual(self.server.query("SELECT NULL, '', E'a\\nb|c' UNION ALL SELECT 'x', 'y', 'z'"),
                          [(None, "", "a\nb|c"), ("x", "y", "z")])
         self.assertEqual(self.server.query("SELECT 1 WHERE false"), [])
+        self.assertEqual(self.server.query("SELECT ''"), [("",)])
+        self.assertEqual(self.server.query_value("SELECT E'\\r\\x1f\\x1e\"q\",'"), "\r\x1f\x1e\"q\",")
 
     def test_a_failing_statement_raises_with_the_servers_message(self):
         with self.assertRaisesRegex(PostgresError, "no_such_table"):

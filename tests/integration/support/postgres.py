@@ -12,7 +12,9 @@ Only the standard library is used. Nothing is skipped: a missing program raises 
 Debian package that holds it.
 """
 
+import csv
 import glob
+import io
 import os
 import pwd
 import re
@@ -27,8 +29,8 @@ import time
 OUTPUT_PLUGINS = "pgoutput,test_decoding,wal2json"
 START_TIMEOUT_S = 60
 STOP_TIMEOUT_S = 60
+csv.field_size_limit(1 << 30)
 _STOP_SIGNALS = {"smart": signal.SIGTERM, "fast": signal.SIGINT, "immediate": signal.SIGQUIT}
-_FIELD_SEPARATOR = "\x1f"
 _NULL = "\x1dNULL"
 
 # Ends when its standard input does, that is when the process that holds the other end is gone for whatever reason.
@@ -244,9 +246,10 @@ class PostgresServer:
 
     def query(self, sql, database="postgres"):
         """The rows of one SELECT as a list of tuples of str or None."""
-        out = self.psql(sql, ["-A", "-t", "-0", "-F", _FIELD_SEPARATOR, "-P", "null=" + _NULL], database)
-        rows = out.split("\0")[:-1]
-        return [tuple(None if value == _NULL else value for value in row.split(_FIELD_SEPARATOR)) for row in rows]
+        out = self.psql(sql, ["--csv", "-t", "-P", "null=" + _NULL], database)
+        # A line without anything is a row of one empty value.
+        return [tuple(None if value == _NULL else value for value in row or [""])
+                for row in csv.reader(io.StringIO(out, newline=""))]
 
     def query_value(self, sql, database="postgres"):
         """The only value of the only row."""
