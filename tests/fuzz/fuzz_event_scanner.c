@@ -1,0 +1,46 @@
+/* Any bytes as one line, and as a whole batch body: an error or a result, never a fault. What a line gives
+ * must lie inside the line or the arena. */
+#include <stdlib.h>
+
+#include "cdc/batch_reader.h"
+#include "cdc/event_compare.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+static void check_event(const dp_event *event, dp_slice line)
+{
+    const dp_slice parts[] = {event->data, event->before, event->unchanged, event->metadata};
+    for (size_t i = 0; i < sizeof parts / sizeof parts[0]; i++) {
+        if (parts[i].data == NULL) continue;
+        if (parts[i].data < line.data || parts[i].data + parts[i].length > line.data + line.length) abort();
+    }
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    static const dp_batch_limits limits = {.max_body_bytes = 1 << 20, .max_line_bytes = 1 << 16};
+    dp_slice input = {(const char *)data, size};
+    dp_error error = DP_ERROR_INIT;
+    dp_arena *arena = dp_arena_new(4096, 8 << 20);
+    dp_wire_line line;
+    if (dp_wire_line_scan(input, 1, arena, &line, &error) == DP_STATUS_OK && line.kind == DP_LINE_EVENT) {
+        bool equal = false;
+        check_event(&line.event, input);
+        if (dp_event_equal_content(&line.event, &line.event, arena, &equal, &error) == DP_STATUS_OK &&
+            !equal) {
+            abort();
+        }
+    }
+    dp_error_clear(&error);
+    dp_slice head;
+    dp_slice tail;
+    bool equal;
+    if (dp_slice_split(input, '\n', &head, &tail)) dp_json_equal(head, tail, arena, &equal, &error);
+    dp_arena_free(arena);
+    dp_error_clear(&error);
+    dp_batch_reader *reader = dp_batch_reader_new(&limits);
+    const dp_batch *batch;
+    dp_batch_reader_read(reader, input, &batch, &error);
+    dp_batch_reader_free(reader);
+    return 0;
+}
