@@ -5,7 +5,7 @@
 #include "base/hex.h"
 
 struct dp_batch_reader {
-    dp_batch_limits limits;
+    dp_batch_read_limits limits;
     dp_sha256 *hash;
     dp_arena *arena; /* decoded names only */
     dp_event *events;
@@ -22,7 +22,7 @@ struct dp_batch_reader {
 
 #define ARENA_CHUNK_BYTES 4096
 
-dp_batch_reader *dp_batch_reader_new(const dp_batch_limits *limits)
+dp_batch_reader *dp_batch_reader_new(const dp_batch_read_limits *limits)
 {
     dp_batch_reader *reader = calloc(1, sizeof *reader);
     if (reader == NULL) return NULL;

@@ -33,13 +33,13 @@ typedef struct dp_batch {
     char batch_id_hex[DP_SHA256_HEX_LENGTH + 1];
 } dp_batch;
 
-typedef struct dp_batch_limits {
+typedef struct dp_batch_read_limits {
     size_t max_body_bytes;
     size_t max_line_bytes;
-} dp_batch_limits;
+} dp_batch_read_limits;
 
 /* NULL when memory is refused. */
-dp_batch_reader *dp_batch_reader_new(const dp_batch_limits *limits);
+dp_batch_reader *dp_batch_reader_new(const dp_batch_read_limits *limits);
 void dp_batch_reader_free(dp_batch_reader *reader);
 
 /* On OK *batch is set, owned by the reader. Otherwise the error names line and fault, and its code is one of:

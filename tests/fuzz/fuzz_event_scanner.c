@@ -18,7 +18,7 @@ static void check_event(const dp_event *event, dp_slice line)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    static const dp_batch_limits limits = {.max_body_bytes = 1 << 20, .max_line_bytes = 1 << 16};
+    static const dp_batch_read_limits limits = {.max_body_bytes = 1 << 20, .max_line_bytes = 1 << 16};
     dp_slice input = {(const char *)data, size};
     dp_error error = DP_ERROR_INIT;
     dp_arena *arena = dp_arena_new(4096, 8 << 20);

@@ -8,7 +8,7 @@
 #include "cdc/batch_reader.h"
 #include "tests/unit/support/batch_builder.h"
 
-static const dp_batch_limits limits = {.max_body_bytes = 1 << 20, .max_line_bytes = 4096};
+static const dp_batch_read_limits limits = {.max_body_bytes = 1 << 20, .max_line_bytes = 4096};
 
 static void a_batch_is_read_as_transactions(void **state)
 {
