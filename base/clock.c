@@ -20,6 +20,12 @@ int64_t dp_clock_wall_us(void)
     return read_clock_us(CLOCK_REALTIME);
 }
 
+void dp_clock_sleep_ms(unsigned duration_ms)
+{
+    struct timespec duration = {duration_ms / 1000, (long)(duration_ms % 1000) * 1000000};
+    nanosleep(&duration, NULL);
+}
+
 void dp_clock_format_utc(int64_t wall_us, char out[DP_CLOCK_TEXT_BYTES])
 {
     const int64_t first_us = INT64_C(-62135596800) * 1000000; /* 0001-01-01 */

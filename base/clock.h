@@ -11,6 +11,9 @@ int64_t dp_clock_monotonic_us(void);
 /* Microseconds since 1970-01-01T00:00:00Z. */
 int64_t dp_clock_wall_us(void);
 
+/* Sleeps at least so long, unless a signal comes. */
+void dp_clock_sleep_ms(unsigned duration_ms);
+
 #define DP_CLOCK_TEXT_BYTES 40
 
 /* Writes "YYYY-MM-DDTHH:MM:SS.ffffffZ" and a NUL; years outside 0001..9999 are clamped. */

@@ -21,7 +21,6 @@ typedef struct id_set {
 struct dp_batch_writer {
     dp_batch_limits limits;
     dp_event_writer *events;
-    dp_sha256 *hash;
     dp_buffer lines;
     size_t event_count;
     size_t commit_count;
@@ -40,8 +39,7 @@ dp_batch_writer *dp_batch_writer_new(dp_identity_kind identity, const dp_batch_l
     /* Over the soft limit by at most the event that reaches it and its commit. */
     batch->lines = (dp_buffer)DP_BUFFER_INIT(limits->max_bytes + limits->max_event_bytes + COMMIT_LINE_BYTES);
     batch->events = dp_event_writer_new(identity, DP_ROW_EXACT);
-    batch->hash = dp_sha256_new();
-    if (batch->events == NULL || batch->hash == NULL) {
+    if (batch->events == NULL) {
         dp_batch_writer_free(batch);
         return NULL;
     }
@@ -52,7 +50,6 @@ void dp_batch_writer_free(dp_batch_writer *batch)
 {
     if (batch == NULL) return;
     dp_event_writer_free(batch->events);
-    dp_sha256_free(batch->hash);
     dp_buffer_release(&batch->lines);
     free(batch->ids.slots);
     free(batch->ids.ids);
@@ -238,40 +235,66 @@ static void put_header(dp_buffer *body, const dp_batch_source *source, const dp_
     dp_buffer_append_byte(body, '\n');
 }
 
-static bool compute_id(dp_batch_writer *batch, const dp_batch_offsets *offsets,
+static bool compute_id(dp_sha256 *hash, dp_slice lines, const dp_batch_offsets *offsets,
                        char hex[DP_SHA256_HEX_LENGTH + 1])
 {
     char token[DP_LSN_TEXT_BYTES];
     size_t token_length = offsets->has_next_offset ? dp_lsn_format(offsets->next_offset, token) : 0;
     uint8_t digest[DP_SHA256_BYTES];
-    bool hashed = dp_sha256_begin(batch->hash) &&
-                  dp_sha256_update(batch->hash, dp_buffer_slice(&batch->lines)) &&
-                  dp_sha256_update(batch->hash, (dp_slice){token, token_length}) &&
-                  dp_sha256_finish(batch->hash, digest);
+    bool hashed = dp_sha256_begin(hash) && dp_sha256_update(hash, lines) &&
+                  dp_sha256_update(hash, (dp_slice){token, token_length}) && dp_sha256_finish(hash, digest);
+    if (!hashed) return false;
     dp_hex_encode(digest, sizeof digest, hex);
     hex[DP_SHA256_HEX_LENGTH] = '\0';
-    return hashed;
+    return true;
 }
 
-dp_status dp_batch_writer_finish(dp_batch_writer *batch, const dp_batch_source *source,
-                                 const dp_batch_offsets *offsets, dp_buffer *body,
-                                 char batch_id[DP_SHA256_HEX_LENGTH + 1], dp_error *error)
+dp_slice dp_batch_writer_lines(const dp_batch_writer *batch)
 {
-    char id[DP_SHA256_HEX_LENGTH + 1];
-    if (!compute_id(batch, offsets, id)) return dp_error_no_memory(error, "a batch id");
-    dp_buffer_clear(body);
-    put_header(body, source, offsets);
-    dp_buffer_append_slice(body, dp_buffer_slice(&batch->lines));
-    dp_buffer_append_slice(body, DP_SLICE_LITERAL("{\"type\":\"end\",\"count\":"));
-    dp_buffer_append_u64(body, batch->event_count);
-    dp_buffer_append_slice(body, DP_SLICE_LITERAL(",\"batch_id\":\""));
-    dp_buffer_append_text(body, id);
-    dp_buffer_append_slice(body, DP_SLICE_LITERAL("\"}\n"));
-    if (body->failed) {
-        return body->out_of_memory
-                   ? dp_error_no_memory(error, "a batch")
-                   : dp_error_set(error, DP_STATUS_LIMIT, "a batch of more than %zu bytes", body->max_bytes);
+    return dp_buffer_slice(&batch->lines);
+}
+
+dp_status dp_batch_compose(dp_sha256 *hash, dp_slice lines, size_t event_count, const dp_batch_source *source,
+                           const dp_batch_offsets *offsets, dp_batch_body *body, dp_error *error)
+{
+    dp_buffer *bytes = &body->bytes;
+    if (!compute_id(hash, lines, offsets, body->batch_id)) return dp_error_no_memory(error, "a batch id");
+    dp_buffer_clear(bytes);
+    put_header(bytes, source, offsets);
+    body->lines_start = bytes->length;
+    body->lines_length = lines.length;
+    body->event_count = event_count;
+    dp_buffer_append_slice(bytes, lines);
+    dp_buffer_append_slice(bytes, DP_SLICE_LITERAL("{\"type\":\"end\",\"count\":"));
+    dp_buffer_append_u64(bytes, event_count);
+    dp_buffer_append_slice(bytes, DP_SLICE_LITERAL(",\"batch_id\":\""));
+    dp_buffer_append_text(bytes, body->batch_id);
+    dp_buffer_append_slice(bytes, DP_SLICE_LITERAL("\"}\n"));
+    if (!bytes->failed) return DP_STATUS_OK;
+    return bytes->out_of_memory
+               ? dp_error_no_memory(error, "a batch")
+               : dp_error_set(error, DP_STATUS_LIMIT, "a batch of more than %zu bytes", bytes->max_bytes);
+}
+
+/* Event lines begin with their id, commit lines with their type: both are this file's own writing. */
+static bool is_commit_line(const char *line)
+{
+    return strncmp(line, "{\"type\"", 7) == 0;
+}
+
+bool dp_batch_split(dp_slice lines, size_t event_count, dp_slice parts[2], size_t event_counts[2])
+{
+    if (event_count < 2) return false;
+    size_t seen_count = 0;
+    size_t at = 0;
+    while (at < lines.length) {
+        /* The cut goes before the first event of the second half, so after any commit of the first. */
+        if (!is_commit_line(lines.data + at) && seen_count++ == event_count / 2) break;
+        at = (size_t)((const char *)memchr(lines.data + at, '\n', lines.length - at) - lines.data) + 1;
     }
-    memcpy(batch_id, id, sizeof id);
-    return DP_STATUS_OK;
+    parts[0] = (dp_slice){lines.data, at};
+    parts[1] = (dp_slice){lines.data + at, lines.length - at};
+    event_counts[0] = event_count / 2;
+    event_counts[1] = event_count - event_count / 2;
+    return true;
 }

@@ -64,10 +64,26 @@ bool dp_batch_writer_is_full(const dp_batch_writer *batch);
 /* Whether some event id stands in the batch twice; such a batch must not pass the gate. */
 bool dp_batch_writer_has_duplicates(const dp_batch_writer *batch);
 
-/* Writes the complete body into `body` (cleared first) and the id as 64 hex characters and a NUL. LIMIT when
- * `body`'s maximum is too small. The batch stays as it is until it is cleared. */
-dp_status dp_batch_writer_finish(dp_batch_writer *batch, const dp_batch_source *source,
-                                 const dp_batch_offsets *offsets, dp_buffer *body,
-                                 char batch_id[DP_SHA256_HEX_LENGTH + 1], dp_error *error);
+/* The event and commit lines so far. */
+dp_slice dp_batch_writer_lines(const dp_batch_writer *batch);
+
+/* A complete batch, and where its lines stand in the body, so that a batch that is too large for a server can
+ * be split without decoding it again. */
+typedef struct dp_batch_body {
+    dp_buffer bytes; /* set its maximum before the first use */
+    size_t lines_start;
+    size_t lines_length;
+    size_t event_count;
+    char batch_id[DP_SHA256_HEX_LENGTH + 1];
+} dp_batch_body;
+
+/* Builds header, lines and trailer into `body` (cleared first). `lines` must not lie in `body`. LIMIT when
+ * the body's maximum is too small. */
+dp_status dp_batch_compose(dp_sha256 *hash, dp_slice lines, size_t event_count, const dp_batch_source *source,
+                           const dp_batch_offsets *offsets, dp_batch_body *body, dp_error *error);
+
+/* Cuts the lines of a batch into two parts at the event line nearest to the middle; false when there is only
+ * one event. Commit lines stay with the event before them. */
+bool dp_batch_split(dp_slice lines, size_t event_count, dp_slice parts[2], size_t event_counts[2]);
 
 #endif

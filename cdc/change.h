@@ -125,7 +125,9 @@ typedef struct dp_change {
     bool has_position;      /* false where the plugin gives none (raw text streams) */
     dp_lsn position;
     bool has_transaction_id;
-    uint32_t transaction_id; /* the top-level xid */
+    uint32_t transaction_id;  /* the top-level xid */
+    bool has_commit_position; /* pgoutput only: the others tell it with the commit */
+    dp_lsn commit_position;   /* where the transaction's commit record starts */
     uint64_t sequence;
     uint64_t ordinal;  /* numbers the changes of the transaction in stream order, from 0 */
     dp_slice metadata; /* a JSON object, or empty when there is none */

@@ -143,8 +143,12 @@ static dp_status decode_begin(dp_decoder *decoder, const dp_record *record, dp_b
         return dp_error_set(error, DP_STATUS_DATA, "byte 17: BEGIN is of transaction %u, but its row says %u",
                             xid, record->xid);
     }
+    status = dp_decoder_begin(decoder, true, xid, error);
+    if (status != DP_STATUS_OK) return status;
     state->final_lsn = final_lsn;
-    return dp_decoder_begin(decoder, true, xid, error);
+    decoder->has_commit_position = true;
+    decoder->commit_position = final_lsn;
+    return DP_STATUS_OK;
 }
 
 static dp_status decode_commit(dp_decoder *decoder, dp_byte_reader *reader, dp_error *error)

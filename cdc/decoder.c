@@ -73,6 +73,7 @@ dp_status dp_decoder_begin(dp_decoder *decoder, bool has_transaction_id, uint32_
     decoder->transaction_number++;
     decoder->has_transaction_id = has_transaction_id;
     decoder->transaction_id = transaction_id;
+    decoder->has_commit_position = false;
     decoder->next_ordinal = 0;
     return DP_STATUS_OK;
 }
@@ -85,6 +86,8 @@ dp_status dp_decoder_deliver(dp_decoder *decoder, dp_change *change, dp_error *e
     }
     change->has_transaction_id = decoder->has_transaction_id;
     change->transaction_id = decoder->transaction_id;
+    change->has_commit_position = decoder->has_commit_position;
+    change->commit_position = decoder->commit_position;
     change->ordinal = decoder->next_ordinal++;
     change->sequence = dp_table_next_sequence(change->table, decoder->transaction_number,
                                               change->has_position, change->position);

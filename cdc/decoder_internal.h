@@ -31,6 +31,8 @@ struct dp_decoder {
     uint64_t transaction_number; /* counts transactions seen by this decoder, from 1 */
     bool has_transaction_id;
     uint32_t transaction_id;
+    bool has_commit_position; /* set by the plugin after dp_decoder_begin, where its BEGIN tells */
+    dp_lsn commit_position;
     uint64_t next_ordinal;
 };
 

@@ -150,6 +150,13 @@ dp_status dp_event_writer_put_event(dp_event_writer *writer, dp_buffer *out, con
     return finish_line(out, start, put_event(writer, out, change, has_id, error), error);
 }
 
+dp_status dp_event_writer_put_without_id(dp_event_writer *writer, dp_buffer *out, const dp_change *change,
+                                         dp_error *error)
+{
+    size_t start = out->length;
+    return finish_line(out, start, put_event(writer, out, change, false, error), error);
+}
+
 dp_status dp_event_writer_put_commit(dp_buffer *out, const dp_transaction_end *end, dp_error *error)
 {
     size_t start = out->length;

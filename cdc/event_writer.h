@@ -22,6 +22,10 @@ void dp_event_writer_free(dp_event_writer *writer);
 dp_status dp_event_writer_put_event(dp_event_writer *writer, dp_buffer *out, const dp_change *change,
                                     bool *id_missing, dp_error *error);
 
+/* As dp_event_writer_put_event with "event_id":null whatever the change: for poison, which has no id. */
+dp_status dp_event_writer_put_without_id(dp_event_writer *writer, dp_buffer *out, const dp_change *change,
+                                         dp_error *error);
+
 /* {"type":"commit",...}: the commit line. */
 dp_status dp_event_writer_put_commit(dp_buffer *out, const dp_transaction_end *end, dp_error *error);
 

@@ -1,0 +1,67 @@
+#include "cdc/poison.h"
+
+#include "base/json_writer.h"
+
+bool dp_poison_is(const dp_error *error)
+{
+    return error->status == DP_STATUS_POISON ||
+           (error->status == DP_STATUS_LIMIT && strcmp(error->code, "event_too_large") == 0);
+}
+
+static void put_context(dp_buffer *out, const dp_change *change)
+{
+    char position[DP_LSN_TEXT_BYTES];
+    dp_lsn_format(change->position, position);
+    dp_json_writer json = dp_json_writer_compact(out);
+    dp_json_begin_object(&json);
+    dp_json_key(&json, "operation");
+    dp_json_string(&json, dp_operation_text(change->operation));
+    dp_json_key(&json, "source_schema");
+    dp_json_string(&json, change->table->schema);
+    dp_json_key(&json, "source_table");
+    dp_json_string(&json, change->table->name);
+    dp_json_key(&json, "position");
+    dp_json_text(&json, change->has_position ? position : NULL);
+    dp_json_key(&json, "transaction_id");
+    if (change->has_transaction_id) {
+        dp_json_u64(&json, change->transaction_id);
+    } else {
+        dp_json_null(&json);
+    }
+    dp_json_key(&json, "sequence");
+    dp_json_u64(&json, change->sequence);
+    dp_json_key(&json, "ordinal");
+    dp_json_u64(&json, change->ordinal);
+    dp_json_end_object(&json);
+}
+
+dp_status dp_poison_describe(dp_event_writer *writer, const dp_change *change, const dp_error *cause,
+                             dp_buffer *context, dp_buffer *bytes, dp_poison_record *record, dp_error *error)
+{
+    dp_buffer_clear(context);
+    dp_buffer_clear(bytes);
+    put_context(context, change);
+    dp_status status = dp_event_writer_put_without_id(writer, bytes, change, error);
+    if (status != DP_STATUS_OK) return status;
+    if (context->failed) return dp_error_no_memory(error, "a poison record");
+    dp_slice line = dp_buffer_slice(bytes);
+    line.length--; /* without the newline */
+    *record = (dp_poison_record){cause->code, cause->message, dp_buffer_slice(context), line};
+    return DP_STATUS_OK;
+}
+
+void dp_poison_put_line(dp_buffer *out, const dp_poison_record *record)
+{
+    dp_json_writer json = dp_json_writer_compact(out);
+    dp_json_begin_object(&json);
+    dp_json_key(&json, "code");
+    dp_json_text(&json, record->code);
+    dp_json_key(&json, "reason");
+    dp_json_text(&json, record->reason);
+    dp_json_key(&json, "context");
+    dp_json_raw(&json, record->context);
+    dp_json_key(&json, "event");
+    dp_json_raw(&json, record->bytes);
+    dp_json_end_object(&json);
+    dp_buffer_append_byte(out, '\n');
+}

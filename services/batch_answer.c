@@ -1,0 +1,76 @@
+#include "services/batch_answer.h"
+
+#include <jansson.h>
+
+static bool read_count(const json_t *root, const char *member, uint64_t *count)
+{
+    const json_t *value = json_object_get(root, member);
+    if (!json_is_integer(value) || json_integer_value(value) < 0) return false;
+    *count = (uint64_t)json_integer_value(value);
+    return true;
+}
+
+static dp_status check(const json_t *root, const dp_batch_body *batch, dp_batch_counts *counts,
+                       dp_error *error)
+{
+    const char *batch_id = json_string_value(json_object_get(root, "batch_id"));
+    if (batch_id == NULL || strcmp(batch_id, batch->batch_id) != 0) {
+        return dp_error_set(error, DP_STATUS_DATA, "the receipt is of batch '%.64s', but batch %s was sent",
+                            batch_id == NULL ? "" : batch_id, batch->batch_id);
+    }
+    dp_batch_counts result;
+    if (!read_count(root, "accepted", &result.accepted_count) ||
+        !read_count(root, "duplicates", &result.duplicate_count)) {
+        return dp_error_set(error, DP_STATUS_DATA,
+                            "the receipt's members 'accepted' and 'duplicates' must be counts");
+    }
+    if (result.accepted_count > batch->event_count ||
+        batch->event_count - result.accepted_count != result.duplicate_count) {
+        return dp_error_set(
+            error, DP_STATUS_DATA,
+            "the receipt counts %llu accepted and %llu duplicate events, but the batch has %zu",
+            (unsigned long long)result.accepted_count, (unsigned long long)result.duplicate_count,
+            batch->event_count);
+    }
+    *counts = result;
+    return DP_STATUS_OK;
+}
+
+dp_status dp_batch_answer_check(dp_slice json, const dp_batch_body *batch, dp_batch_counts *counts,
+                                dp_error *error)
+{
+    json_error_t fault;
+    json_t *root = json_loadb(json.data, json.length, JSON_REJECT_DUPLICATES, &fault);
+    if (root == NULL) return dp_error_set(error, DP_STATUS_DATA, "the receipt is not JSON: %s", fault.text);
+    dp_status status = check(root, batch, counts, error);
+    json_decref(root);
+    return status;
+}
+
+static dp_status status_of(unsigned http_status)
+{
+    switch (http_status) {
+    case 409:
+    case 422: return DP_STATUS_CONFLICT;
+    case 401:
+    case 403:
+    case 404: return DP_STATUS_USAGE;
+    case 413: return DP_STATUS_LIMIT;
+    default: return http_status >= 400 && http_status < 500 ? DP_STATUS_DATA : DP_STATUS_REMOTE;
+    }
+}
+
+dp_status dp_batch_refusal(unsigned http_status, dp_slice json, dp_error *error)
+{
+    char code[64];
+    snprintf(code, sizeof code, "http_%u", http_status);
+    json_error_t fault;
+    json_t *root = json_loadb(json.data, json.length, 0, &fault);
+    const char *given_code = json_string_value(json_object_get(root, "code"));
+    const char *detail = json_string_value(json_object_get(root, "detail"));
+    if (given_code != NULL) snprintf(code, sizeof code, "%s", given_code);
+    dp_status status = dp_error_set_code(error, status_of(http_status), code, "the server answered %u %s: %s",
+                                         http_status, code, detail == NULL ? "no detail" : detail);
+    json_decref(root);
+    return status;
+}

@@ -1,0 +1,23 @@
+/* Reads the answer to a batch: the counts of an accepted one beside its receipt, the code and detail of a
+ * refusal. */
+#ifndef DPONE_SERVICES_BATCH_ANSWER_H
+#define DPONE_SERVICES_BATCH_ANSWER_H
+
+#include "cdc/batch_writer.h"
+#include "services/receipt.h"
+
+typedef struct dp_batch_counts {
+    uint64_t accepted_count;
+    uint64_t duplicate_count;
+} dp_batch_counts;
+
+/* Checks that the answer is of this batch and counts all of its events. DATA names what does not fit. */
+dp_status dp_batch_answer_check(dp_slice json, const dp_batch_body *batch, dp_batch_counts *counts,
+                                dp_error *error);
+
+/* Turns a refusal into an error: its code (or "http_<status>") and detail, and the status that fits: CONFLICT
+ * for 409 and 422, USAGE for 401, 403 and 404, LIMIT for 413, DATA for other 4xx, REMOTE for the rest. Always
+ * returns an error. */
+dp_status dp_batch_refusal(unsigned http_status, dp_slice json, dp_error *error);
+
+#endif

@@ -1,0 +1,44 @@
+/* Where a pipeline delivers to: the seam between the pipeline and the HTTP client.
+ *
+ * One batch is in flight at a time, so order is kept; the pipeline builds the next one meanwhile. Repeating a
+ * batch after a transport failure is the sink's work (the resilient client inside it); repeating for as long
+ * as the sink is down is the pipeline's. Belongs to one thread.
+ */
+#ifndef DPONE_SERVICES_BATCH_SINK_H
+#define DPONE_SERVICES_BATCH_SINK_H
+
+#include "base/error.h"
+#include "cdc/poison.h"
+#include "replay/offset_token.h"
+
+/* What came back for a batch. A transport failure has http_status 0 and the cause in the error of `wait`. */
+typedef struct dp_batch_answer {
+    unsigned http_status;
+    dp_slice body;          /* valid until the next call on the sink */
+    unsigned retry_after_s; /* 0: none given */
+} dp_batch_answer;
+
+typedef struct dp_batch_sink {
+    void *self;
+
+    /* Required. The pipeline's stored offset; *found false when there is none. */
+    dp_status (*load_offset)(void *self, dp_backend backend, dp_offset *offset, bool *found, dp_error *error);
+
+    /* Required. Durable when it returns OK. */
+    dp_status (*save_offset)(void *self, const dp_offset *offset, dp_error *error);
+
+    /* Required. Starts delivery; `body` and `batch_id` must stay until `wait` says done. */
+    dp_status (*submit)(void *self, const char *batch_id, dp_slice body, dp_error *error);
+
+    /* Required. Waits up to timeout_ms for the answer. OK with *done false: not yet. A status other than OK
+     * ends the delivery without an answer; retryable ones mean that submitting the same batch again may
+     * succeed. */
+    dp_status (*wait)(void *self, int timeout_ms, bool *done, dp_batch_answer *answer, dp_error *error);
+
+    /* Required. Keeps a poison record; durable when it returns OK. */
+    dp_status (*quarantine)(void *self, const dp_poison_record *record, dp_error *error);
+
+    void (*close)(void *self);
+} dp_batch_sink;
+
+#endif

@@ -1,0 +1,591 @@
+#include "services/cdc_run.h"
+
+#include <stdlib.h>
+
+#include "base/clock.h"
+#include "base/crash_point.h"
+#include "replay/commit_gate.h"
+#include "services/batch_answer.h"
+
+enum {
+    TICK_MS = 500,          /* how often a waiting pipeline looks after its source */
+    FIRST_BACKOFF_MS = 500, /* between deliveries of a batch while the sink is down */
+    LAST_BACKOFF_MS = 15000,
+    REPORT_INTERVAL_MS = 1000,
+    HEADER_AND_TRAILER_BYTES = 4096
+};
+
+typedef struct cdc_run {
+    const dp_cdc_run_options *options;
+    const dp_change_source *source;
+    const dp_batch_sink *sink;
+    dp_cdc_run_summary *summary;
+    dp_decoder *decoder;
+    dp_sha256 *hash;
+    dp_event_writer *poison_writer;
+
+    dp_batch_writer *building;
+    int64_t building_since_us; /* when the first line was put; 0: empty */
+    bool has_end;              /* some transaction is complete in `building` */
+    dp_lsn last_end;           /* of the last complete transaction in `building`, or an idle position */
+    uint64_t building_transaction_count;
+    bool has_open_lines; /* lines of the open transaction were put, here or in a batch sent before */
+
+    dp_batch_body in_flight;
+    bool is_in_flight;
+    dp_batch_offsets in_flight_offsets;
+    uint64_t in_flight_transaction_count;
+    bool in_flight_has_duplicates;
+
+    bool has_stored; /* what the store held at the start, and later what was saved */
+    dp_lsn stored;
+    bool has_passed; /* passed the gate, perhaps not saved yet */
+    dp_lsn passed;
+    dp_lsn sent_end; /* the last next_offset handed to a batch; ends only ever grow within a run */
+    int64_t saved_at_us;
+    int64_t reported_at_us;
+
+    dp_batch_mark transaction_start;
+    bool transaction_is_whole; /* all of the open transaction's lines are in `building` */
+    uint64_t transaction_poison_count;
+    bool has_high_watermark;
+    dp_lsn high_watermark;
+} cdc_run;
+
+static bool is_stopping(const cdc_run *run)
+{
+    return run->options->stop != NULL && *run->options->stop != 0;
+}
+
+static void report(cdc_run *run, const dp_error *trouble)
+{
+    int64_t now_us = dp_clock_monotonic_us();
+    bool is_due = trouble != NULL || now_us - run->reported_at_us >= REPORT_INTERVAL_MS * 1000;
+    if (run->options->report == NULL || !is_due) return;
+    run->reported_at_us = now_us;
+    run->options->report(run->options->report_context, run->summary, trouble);
+}
+
+/* --- offsets
+ * ------------------------------------------------------------------------------------------------------ */
+
+static dp_status save_offset(cdc_run *run, dp_error *error)
+{
+    if (!run->has_passed || (run->has_stored && run->passed.value <= run->stored.value)) return DP_STATUS_OK;
+    dp_offset offset = dp_offset_of_lsn(run->passed);
+    dp_status status = run->sink->save_offset(run->sink->self, &offset, error);
+    if (status != DP_STATUS_OK) return status;
+    dp_crash_point(DP_CRASH_OFFSET_SAVED);
+    run->has_stored = true;
+    run->stored = run->passed;
+    run->saved_at_us = dp_clock_monotonic_us();
+    run->summary->has_offset = true;
+    run->summary->offset = offset;
+    if (run->source->confirm == NULL) return DP_STATUS_OK;
+    return run->source->confirm(run->source->self, run->stored, error);
+}
+
+static dp_status save_offset_when_due(cdc_run *run, dp_error *error)
+{
+    int64_t age_us = dp_clock_monotonic_us() - run->saved_at_us;
+    return age_us >= (int64_t)run->options->offset_interval_ms * 1000 ? save_offset(run, error)
+                                                                      : DP_STATUS_OK;
+}
+
+/* --- receipts and the gate
+ * ---------------------------------------------------------------------------------------- */
+
+static dp_status refuse_by_gate(cdc_run *run, const dp_gate_result *result, dp_error *error)
+{
+    for (int blocker = 0; blocker < DP_GATE_BLOCKER_COUNT; blocker++) {
+        if (!result->blockers[blocker]) continue;
+        run->summary->blocker = dp_gate_blocker_text((dp_gate_blocker)blocker);
+        return dp_error_set_code(error, DP_STATUS_BLOCKED, run->summary->blocker,
+                                 "the commit gate refused the offset: %s: %s", run->summary->blocker,
+                                 dp_gate_blocker_description((dp_gate_blocker)blocker));
+    }
+    return DP_STATUS_OK;
+}
+
+static dp_status pass_gate(cdc_run *run, dp_receipt *receipt, const dp_batch_offsets *offsets,
+                           bool has_duplicates, dp_error *error)
+{
+    dp_offset expected = dp_offset_of_lsn(offsets->next_offset);
+    bool is_echoed = receipt->has_next_offset && receipt->next_offset.backend == expected.backend &&
+                     dp_offset_compare(&receipt->next_offset, &expected) == 0;
+    receipt->idempotency_passed &= !has_duplicates;
+    dp_gate_result result = dp_receipt_evaluate(receipt, run->options->stream.backend);
+    if (!result.can_commit) return refuse_by_gate(run, &result, error);
+    if (!is_echoed) {
+        return dp_error_set(error, DP_STATUS_DATA, "the receipt's next_offset is %s, but the batch said %s",
+                            receipt->next_offset.token, expected.token);
+    }
+    if (run->has_passed && offsets->next_offset.value < run->passed.value) {
+        dp_gate_result_block(&result, DP_GATE_BLOCKER_OFFSET_REGRESSION);
+        return refuse_by_gate(run, &result, error);
+    }
+    dp_crash_point(DP_CRASH_GATE_PASSED);
+    run->has_passed = true;
+    run->passed = offsets->next_offset;
+    return DP_STATUS_OK;
+}
+
+static dp_status take_receipt(cdc_run *run, const dp_batch_body *body, const dp_batch_offsets *offsets,
+                              bool has_duplicates, dp_slice answer, dp_error *error)
+{
+    dp_receipt receipt;
+    dp_batch_counts counts;
+    dp_status status = dp_receipt_parse(answer, "receipt", &receipt, error);
+    if (status == DP_STATUS_OK) status = dp_batch_answer_check(answer, body, &counts, error);
+    if (status != DP_STATUS_OK) return status;
+    dp_crash_point(DP_CRASH_RECEIPT_READ);
+    run->summary->batch_count++;
+    run->summary->event_count += body->event_count;
+    run->summary->accepted_count += counts.accepted_count;
+    run->summary->duplicate_count += counts.duplicate_count;
+    if (!offsets->has_next_offset)
+        return DP_STATUS_OK; /* staged, or nothing that moves the offset: the gate is not asked */
+    return pass_gate(run, &receipt, offsets, has_duplicates, error);
+}
+
+/* --- delivery
+ * ----------------------------------------------------------------------------------------------------- */
+
+/* Waits for the batch in flight, looking after the source meanwhile. */
+static dp_status await_answer(cdc_run *run, dp_batch_answer *answer, dp_error *error)
+{
+    bool done = false;
+    while (!done) {
+        if (is_stopping(run))
+            return dp_error_set(error, DP_STATUS_CANCELLED, "stopped while a batch was in flight");
+        dp_status status = run->sink->wait(run->sink->self, TICK_MS, &done, answer, error);
+        if (status != DP_STATUS_OK) return status;
+        if (!done && run->source->tick != NULL) status = run->source->tick(run->source->self, error);
+        if (status != DP_STATUS_OK) return status;
+        report(run, NULL);
+    }
+    return DP_STATUS_OK;
+}
+
+/* Sleeps between two deliveries of the same batch, looking after the source meanwhile. */
+static dp_status back_off(cdc_run *run, unsigned wait_ms, dp_error *error)
+{
+    int64_t until_us = dp_clock_monotonic_us() + (int64_t)wait_ms * 1000;
+    while (!is_stopping(run)) {
+        int64_t left_ms = (until_us - dp_clock_monotonic_us()) / 1000;
+        if (left_ms <= 0) return DP_STATUS_OK;
+        dp_clock_sleep_ms(left_ms < 100 ? (unsigned)left_ms + 1 : 100);
+        dp_status status =
+            run->source->tick == NULL ? DP_STATUS_OK : run->source->tick(run->source->self, error);
+        if (status != DP_STATUS_OK) return status;
+    }
+    return dp_error_set(error, DP_STATUS_CANCELLED, "stopped while the sink was down");
+}
+
+/* Whether delivering the same batch again may help: a transport failure, a server error, or a refusal that
+ * passes. */
+static bool is_worth_repeating(dp_status status, const dp_batch_answer *answer)
+{
+    if (status != DP_STATUS_OK) return dp_status_retryable(status);
+    return answer->http_status >= 500 || answer->http_status == 408 || answer->http_status == 425 ||
+           answer->http_status == 429;
+}
+
+/* Delivers the body until it is answered for good; for as long as the sink is down, that is for ever. */
+static dp_status await_final_answer(cdc_run *run, const dp_batch_body *body, dp_batch_answer *answer,
+                                    dp_error *error)
+{
+    unsigned backoff_ms = FIRST_BACKOFF_MS;
+    for (;;) {
+        dp_error trouble = DP_ERROR_INIT;
+        *answer = (dp_batch_answer){.http_status = 0};
+        dp_status status = await_answer(run, answer, &trouble);
+        if (!is_worth_repeating(status, answer)) {
+            if (status != DP_STATUS_OK && error->status == DP_STATUS_OK) *error = trouble;
+            return status;
+        }
+        if (status == DP_STATUS_OK) dp_batch_refusal(answer->http_status, answer->body, &trouble);
+        report(run, &trouble);
+        unsigned wait_ms =
+            answer->retry_after_s * 1000 > backoff_ms ? answer->retry_after_s * 1000 : backoff_ms;
+        status = back_off(run, wait_ms > LAST_BACKOFF_MS ? LAST_BACKOFF_MS : wait_ms, error);
+        if (status != DP_STATUS_OK) return status;
+        backoff_ms = backoff_ms * 2 > LAST_BACKOFF_MS ? LAST_BACKOFF_MS : backoff_ms * 2;
+        status = run->sink->submit(run->sink->self, body->batch_id, dp_buffer_slice(&body->bytes), error);
+        if (status != DP_STATUS_OK) return status;
+    }
+}
+
+static dp_status deliver_in_parts(cdc_run *run, dp_batch_body *body, const dp_batch_offsets *offsets,
+                                  bool has_duplicates, dp_error *error);
+
+static dp_status complete_delivery(cdc_run *run, dp_batch_body *body, const dp_batch_offsets *offsets,
+                                   bool has_duplicates, dp_error *error)
+{
+    dp_batch_answer answer;
+    dp_status status = await_final_answer(run, body, &answer, error);
+    if (status != DP_STATUS_OK) return status;
+    if (answer.http_status == 413 && body->event_count > 1)
+        return deliver_in_parts(run, body, offsets, has_duplicates, error);
+    if (answer.http_status == 200)
+        return take_receipt(run, body, offsets, has_duplicates, answer.body, error);
+    dp_batch_refusal(answer.http_status, answer.body, error);
+    dp_error_hint(error, "nothing of the batch was stored and the offset has not moved; batch %.64s",
+                  body->batch_id);
+    return error->status;
+}
+
+static dp_status deliver_part(cdc_run *run, dp_slice lines, size_t event_count,
+                              const dp_batch_offsets *offsets, bool has_duplicates, dp_error *error)
+{
+    dp_batch_body part = {.bytes = DP_BUFFER_INIT(lines.length + HEADER_AND_TRAILER_BYTES)};
+    dp_status status =
+        dp_batch_compose(run->hash, lines, event_count, &run->options->stream, offsets, &part, error);
+    if (status == DP_STATUS_OK)
+        status = run->sink->submit(run->sink->self, part.batch_id, dp_buffer_slice(&part.bytes), error);
+    if (status == DP_STATUS_OK) status = complete_delivery(run, &part, offsets, has_duplicates, error);
+    dp_buffer_release(&part.bytes);
+    return status;
+}
+
+/* The server takes less at once than was sent: two halves, the offset with the second. */
+static dp_status deliver_in_parts(cdc_run *run, dp_batch_body *body, const dp_batch_offsets *offsets,
+                                  bool has_duplicates, dp_error *error)
+{
+    dp_slice parts[2];
+    size_t event_counts[2];
+    dp_slice lines = {body->bytes.data + body->lines_start, body->lines_length};
+    if (!dp_batch_split(lines, body->event_count, parts, event_counts)) {
+        return dp_error_set(error, DP_STATUS_LIMIT, "the server refuses a batch of one event as too large");
+    }
+    dp_batch_offsets first_offsets = *offsets;
+    first_offsets.has_next_offset = false;
+    dp_status status = deliver_part(run, parts[0], event_counts[0], &first_offsets, has_duplicates, error);
+    return status == DP_STATUS_OK
+               ? deliver_part(run, parts[1], event_counts[1], offsets, has_duplicates, error)
+               : status;
+}
+
+static dp_status finish_in_flight(cdc_run *run, dp_error *error)
+{
+    if (!run->is_in_flight) return DP_STATUS_OK;
+    run->is_in_flight = false;
+    dp_status status = complete_delivery(run, &run->in_flight, &run->in_flight_offsets,
+                                         run->in_flight_has_duplicates, error);
+    if (status != DP_STATUS_OK) return status;
+    run->summary->transaction_count += run->in_flight_transaction_count;
+    return save_offset_when_due(run, error);
+}
+
+static dp_status compose_in_flight(cdc_run *run, dp_error *error)
+{
+    dp_slice lines = dp_batch_writer_lines(run->building);
+    run->in_flight_offsets = (dp_batch_offsets){
+        .has_next_offset = run->has_end && !run->has_open_lines,
+        .next_offset = run->last_end,
+        .has_stored_offset = run->has_stored,
+        .stored_offset = run->stored,
+        .has_high_watermark = run->has_high_watermark,
+        .high_watermark = run->high_watermark,
+    };
+    run->in_flight_has_duplicates = dp_batch_writer_has_duplicates(run->building);
+    run->in_flight_transaction_count = run->building_transaction_count;
+    return dp_batch_compose(run->hash, lines, dp_batch_writer_event_count(run->building),
+                            &run->options->stream, &run->in_flight_offsets, &run->in_flight, error);
+}
+
+/* Sends what was built, after the batch before it is done; the source's next records are decoded meanwhile.
+ */
+static dp_status send_batch(cdc_run *run, dp_error *error)
+{
+    if (run->building_since_us == 0) return DP_STATUS_OK;
+    dp_status status = finish_in_flight(run, error);
+    if (status == DP_STATUS_OK) status = compose_in_flight(run, error);
+    if (status != DP_STATUS_OK) return status;
+    dp_crash_point(DP_CRASH_BATCH_BUILT);
+    status = run->sink->submit(run->sink->self, run->in_flight.batch_id,
+                               dp_buffer_slice(&run->in_flight.bytes), error);
+    if (status != DP_STATUS_OK) return status;
+    dp_crash_point(DP_CRASH_POST_SENT);
+    run->is_in_flight = true;
+    dp_batch_writer_clear(run->building);
+    run->building_since_us = 0;
+    /* A batch that ends inside a transaction is staged: what is complete in it moves the offset with the next
+     * one. */
+    if (!run->has_open_lines) run->has_end = false;
+    run->building_transaction_count = 0;
+    run->transaction_is_whole = false;
+    return DP_STATUS_OK;
+}
+
+/* --- from records to batches
+ * -------------------------------------------------------------------------------------- */
+
+static void note_first_line(cdc_run *run)
+{
+    if (run->building_since_us == 0) run->building_since_us = dp_clock_monotonic_us();
+}
+
+/* Kept before the batch that passes it is sent, so the offset never passes poison that is not durable. */
+static dp_status quarantine(cdc_run *run, const dp_change *change, const dp_error *cause, dp_error *error)
+{
+    dp_buffer context = DP_BUFFER_INIT(SIZE_MAX / 2);
+    dp_buffer bytes = DP_BUFFER_INIT(SIZE_MAX / 2);
+    dp_poison_record record;
+    dp_status status = finish_in_flight(run, error); /* the sink does one thing at a time */
+    if (status == DP_STATUS_OK)
+        status = dp_poison_describe(run->poison_writer, change, cause, &context, &bytes, &record, error);
+    if (status == DP_STATUS_OK) status = run->sink->quarantine(run->sink->self, &record, error);
+    dp_buffer_release(&context);
+    dp_buffer_release(&bytes);
+    if (status != DP_STATUS_OK) return status;
+    run->summary->poison_count++;
+    run->transaction_poison_count++;
+    return DP_STATUS_OK;
+}
+
+/* Whether the stored offset has passed the change's transaction: known early only where BEGIN tells. */
+static bool is_passed(const cdc_run *run, const dp_change *change)
+{
+    return !run->options->from_start && run->has_stored && change->has_commit_position &&
+           change->commit_position.value < run->stored.value;
+}
+
+static void start_transaction(cdc_run *run)
+{
+    run->transaction_start = dp_batch_writer_mark(run->building);
+    run->transaction_is_whole = true;
+}
+
+static dp_status on_change(void *context, const dp_change *change, dp_error *error)
+{
+    cdc_run *run = context;
+    if (is_passed(run, change)) return DP_STATUS_OK;
+    if (dp_batch_writer_is_full(run->building)) {
+        dp_status status = send_batch(run, error);
+        if (status != DP_STATUS_OK) return status;
+    }
+    if (change->ordinal == 0) {
+        start_transaction(run);
+        run->transaction_poison_count = 0;
+    }
+    dp_change numbered = *change;
+    numbered.ordinal -= run->transaction_poison_count; /* the journal numbers what it holds */
+    dp_error cause = DP_ERROR_INIT;
+    dp_status status = dp_batch_writer_put_event(run->building, &numbered, &cause);
+    if (status == DP_STATUS_OK) {
+        note_first_line(run);
+        run->has_open_lines = true;
+        return DP_STATUS_OK;
+    }
+    if (dp_poison_is(&cause) && run->options->on_poison == DP_ON_POISON_QUARANTINE)
+        return quarantine(run, change, &cause, error);
+    if (error->status == DP_STATUS_OK) *error = cause;
+    return status;
+}
+
+static bool is_end_passed(const cdc_run *run, const dp_transaction_end *end)
+{
+    return !run->options->from_start && run->has_stored && end->end_position.value <= run->stored.value;
+}
+
+/* A transaction that the stored offset has passed is taken out again, unless parts of it are sent already. */
+static bool drop_passed_transaction(cdc_run *run, const dp_transaction_end *end)
+{
+    bool is_whole = !run->has_open_lines || run->transaction_is_whole;
+    if (!is_end_passed(run, end) || !is_whole) return false;
+    if (run->has_open_lines) dp_batch_writer_rollback(run->building, run->transaction_start);
+    run->has_open_lines = false;
+    if (dp_batch_writer_event_count(run->building) == 0 && dp_batch_writer_commit_count(run->building) == 0)
+        run->building_since_us = 0;
+    run->summary->skipped_transaction_count++;
+    return true;
+}
+
+static dp_status on_commit(void *context, const dp_transaction_end *end, dp_error *error)
+{
+    cdc_run *run = context;
+    if (!end->has_end_position) {
+        return dp_error_set_code(error, DP_STATUS_POISON, "position_missing",
+                                 "transaction %u has no end position", end->transaction_id);
+    }
+    if (end->end_position.value <= run->sent_end.value) {
+        run->summary->blocker = dp_gate_blocker_text(DP_GATE_BLOCKER_OFFSET_REGRESSION);
+        return dp_error_set_code(
+            error, DP_STATUS_BLOCKED, run->summary->blocker,
+            "transaction %u ends at or before the transaction read before it: the source went back",
+            end->transaction_id);
+    }
+    run->sent_end = end->end_position;
+    if (drop_passed_transaction(run, end)) return DP_STATUS_OK;
+    dp_transaction_end counted = *end;
+    counted.change_count -= end->change_count > 0 ? run->transaction_poison_count : 0;
+    run->has_open_lines = false;
+    /* A transaction without changes moves the offset and leaves no line. */
+    if (counted.change_count > 0) {
+        dp_status status = dp_batch_writer_put_commit(run->building, &counted, error);
+        if (status != DP_STATUS_OK) return status;
+        run->building_transaction_count++;
+    }
+    note_first_line(run);
+    if (is_end_passed(run, end)) return DP_STATUS_OK; /* its parts were on the way before that was known */
+    run->has_end = true;
+    run->last_end = end->end_position;
+    return DP_STATUS_OK;
+}
+
+static dp_status on_record(void *context, const dp_record *record, dp_error *error)
+{
+    cdc_run *run = context;
+    dp_crash_point(DP_CRASH_AFTER_READ);
+    dp_status status = dp_decoder_feed(run->decoder, record, error);
+    if (status != DP_STATUS_OK) return status;
+    return dp_batch_writer_is_full(run->building) ? send_batch(run, error) : DP_STATUS_OK;
+}
+
+/* Nothing is left below the idle position: when nothing is open or unsent either, it is an offset of its own.
+ */
+static void take_idle_position(cdc_run *run, dp_lsn position)
+{
+    bool is_news =
+        position.value > run->sent_end.value && (!run->has_stored || position.value > run->stored.value);
+    if (dp_decoder_in_transaction(run->decoder) || !is_news) return;
+    run->sent_end = position;
+    run->has_end = true;
+    run->last_end = position;
+    note_first_line(run);
+}
+
+/* --- the loop
+ * ----------------------------------------------------------------------------------------------------- */
+
+static bool is_batch_due(const cdc_run *run)
+{
+    if (run->building_since_us == 0) return false;
+    return dp_clock_monotonic_us() - run->building_since_us >= (int64_t)run->options->batch_wait_ms * 1000;
+}
+
+static bool is_enough(const cdc_run *run)
+{
+    uint64_t sent_count = run->summary->batch_count + (run->is_in_flight ? 1 : 0);
+    return run->options->max_batches > 0 && sent_count >= run->options->max_batches;
+}
+
+static int poll_timeout_ms(const cdc_run *run)
+{
+    bool has_work = run->is_in_flight || run->building_since_us != 0;
+    return has_work ? (int)(run->options->batch_wait_ms < 50 ? run->options->batch_wait_ms : 50) : TICK_MS;
+}
+
+/* Takes the answer of the batch in flight if it is there, so that offsets move while the source is quiet. */
+static dp_status look_at_in_flight(cdc_run *run, dp_error *error)
+{
+    if (!run->is_in_flight) return save_offset_when_due(run, error);
+    return finish_in_flight(run, error);
+}
+
+static dp_status poll_once(cdc_run *run, dp_source_progress *progress, dp_error *error)
+{
+    dp_record_sink sink = {run, on_record};
+    *progress = (dp_source_progress){.ended = false};
+    bool was_building = run->building_since_us != 0;
+    dp_status status = run->source->poll(run->source->self, poll_timeout_ms(run), &sink, progress, error);
+    if (status != DP_STATUS_OK) return status;
+    run->has_high_watermark |= progress->has_high_watermark;
+    if (progress->has_high_watermark) run->high_watermark = progress->high_watermark;
+    if (progress->has_idle_position) take_idle_position(run, progress->idle_position);
+    bool is_quiet = !was_building && run->building_since_us == 0;
+    if (is_quiet || is_batch_due(run)) status = look_at_in_flight(run, error);
+    if (status == DP_STATUS_OK && is_batch_due(run)) status = send_batch(run, error);
+    return status;
+}
+
+static dp_status read_until_end(cdc_run *run, dp_error *error)
+{
+    dp_source_progress progress = {.ended = false};
+    while (!progress.ended && !is_stopping(run) && !is_enough(run)) {
+        dp_status status = poll_once(run, &progress, error);
+        if (status != DP_STATUS_OK) return status;
+        report(run, NULL);
+    }
+    if (progress.ended && dp_decoder_in_transaction(run->decoder)) {
+        dp_error_set(error, DP_STATUS_DATA, "the input ends inside a transaction");
+        dp_error_hint(error, "what is complete before it was delivered; take the capture again");
+        return DP_STATUS_DATA;
+    }
+    return DP_STATUS_OK;
+}
+
+/* What is complete is delivered also when reading failed; the first error is the one that is told. */
+static dp_status finish(cdc_run *run, dp_status status, dp_error *error)
+{
+    bool is_sink_alive = status == DP_STATUS_OK || status == DP_STATUS_DATA || status == DP_STATUS_POISON;
+    if (!is_sink_alive) return status;
+    if (run->has_open_lines && run->transaction_is_whole) {
+        dp_batch_writer_rollback(run->building, run->transaction_start);
+        run->has_open_lines = false;
+    }
+    dp_error later = DP_ERROR_INIT;
+    bool send_rest = !is_stopping(run) && !is_enough(run);
+    dp_status last = send_rest ? send_batch(run, &later) : DP_STATUS_OK;
+    if (last == DP_STATUS_OK) last = finish_in_flight(run, &later);
+    if (last == DP_STATUS_OK || last == DP_STATUS_CANCELLED) {
+        dp_status saved = save_offset(run, &later);
+        if (last == DP_STATUS_OK) last = saved;
+    }
+    if (status == DP_STATUS_OK && last != DP_STATUS_OK && last != DP_STATUS_CANCELLED) {
+        *error = later;
+        return last;
+    }
+    return status;
+}
+
+static dp_status load_offset(cdc_run *run, dp_error *error)
+{
+    dp_offset offset;
+    bool found = false;
+    dp_status status =
+        run->sink->load_offset(run->sink->self, run->options->stream.backend, &offset, &found, error);
+    if (status != DP_STATUS_OK || !found) return status;
+    if (!dp_offset_lsn(&offset, &run->stored)) {
+        return dp_error_set(error, DP_STATUS_BLOCKED,
+                            "the stored offset '%s' is not of backend postgres_logical", offset.token);
+    }
+    run->has_stored = true;
+    run->summary->has_offset = true;
+    run->summary->offset = offset;
+    /* Offsets only ever move forward: what passes the gate is compared with this. */
+    run->has_passed = !run->options->from_start;
+    run->passed = run->has_passed ? run->stored : (dp_lsn){0};
+    return DP_STATUS_OK;
+}
+
+static dp_status set_up(cdc_run *run, dp_error *error)
+{
+    const dp_cdc_run_options *options = run->options;
+    dp_change_sink sink = {run, on_change, on_commit};
+    run->decoder = dp_decoder_new(options->plugin, options->keys, &sink);
+    run->building = dp_batch_writer_new(options->stream.identity, &options->limits);
+    run->hash = dp_sha256_new();
+    run->in_flight.bytes = (dp_buffer)DP_BUFFER_INIT(
+        options->limits.max_bytes + options->limits.max_event_bytes + HEADER_AND_TRAILER_BYTES);
+    run->poison_writer = dp_event_writer_new(options->stream.identity, DP_ROW_EXACT);
+    if (run->decoder == NULL || run->building == NULL || run->hash == NULL || run->poison_writer == NULL)
+        return dp_error_no_memory(error, "the pipeline");
+    return load_offset(run, error);
+}
+
+dp_status dp_cdc_run(const dp_cdc_run_options *options, const dp_change_source *source,
+                     const dp_batch_sink *sink, dp_cdc_run_summary *summary, dp_error *error)
+{
+    *summary = (dp_cdc_run_summary){.has_offset = false};
+    cdc_run run = {.options = options, .source = source, .sink = sink, .summary = summary};
+    dp_status status = set_up(&run, error);
+    if (status == DP_STATUS_OK) status = finish(&run, read_until_end(&run, error), error);
+    dp_decoder_free(run.decoder);
+    dp_batch_writer_free(run.building);
+    dp_sha256_free(run.hash);
+    dp_event_writer_free(run.poison_writer);
+    dp_buffer_release(&run.in_flight.bytes);
+    return status;
+}

@@ -1,0 +1,55 @@
+/* The pipeline: source -> decoder -> batch -> sink -> receipt -> commit gate -> offset -> source.
+ *
+ * The promise: what is confirmed to the source <= the stored offset <= what is durable in the journal. Every
+ * step may be cut at any time and run again. Decisions are the pure modules' (decoder, batch writer, commit
+ * gate); this file only sequences them. One thread.
+ */
+#ifndef DPONE_SERVICES_CDC_RUN_H
+#define DPONE_SERVICES_CDC_RUN_H
+
+#include <signal.h>
+
+#include "cdc/batch_writer.h"
+#include "services/batch_sink.h"
+#include "services/change_source.h"
+
+typedef enum dp_on_poison { DP_ON_POISON_STOP, DP_ON_POISON_QUARANTINE } dp_on_poison;
+
+typedef struct dp_cdc_run_summary {
+    uint64_t transaction_count; /* complete ones, delivered */
+    uint64_t event_count;       /* delivered, duplicates included */
+    uint64_t accepted_count;
+    uint64_t duplicate_count;
+    uint64_t batch_count;
+    uint64_t skipped_transaction_count; /* at or below the stored offset */
+    uint64_t poison_count;              /* put into quarantine */
+    bool has_offset;
+    dp_offset offset;    /* stored */
+    const char *blocker; /* the first gate blocker that stopped the run, or NULL */
+} dp_cdc_run_summary;
+
+typedef struct dp_cdc_run_options {
+    dp_plugin plugin;
+    const dp_unique_keys *keys; /* may be NULL */
+    dp_batch_source stream;
+    dp_batch_limits limits;
+    unsigned batch_wait_ms; /* a batch that is not full is sent after this long */
+    unsigned
+        offset_interval_ms; /* offsets that passed the gate are saved at most this often, and at the end */
+    uint64_t max_batches;   /* stop after so many; 0: no limit */
+    dp_on_poison on_poison;
+    bool from_start;                   /* send transactions again that the stored offset has passed */
+    const volatile sig_atomic_t *stop; /* set from outside to end in order; may be NULL */
+    /* Called about once a second with the counts so far, and before every wait for a sink that is down; may
+     * be NULL. */
+    void (*report)(void *context, const dp_cdc_run_summary *summary, const dp_error *trouble);
+    void *report_context;
+} dp_cdc_run_options;
+
+/* Runs until the source ends, max_batches, stop, or an error. OK when it ended in order. BLOCKED when the
+ * gate said no, CONFLICT when the journal refused, POISON, DATA and the rest from where they arose. *summary
+ * is filled in always. */
+dp_status dp_cdc_run(const dp_cdc_run_options *options, const dp_change_source *source,
+                     const dp_batch_sink *sink, dp_cdc_run_summary *summary, dp_error *error);
+
+#endif
