@@ -14,8 +14,8 @@ static const dp_decoder_plugin *plugin_of(dp_plugin plugin)
 {
     switch (plugin) {
     case DP_PLUGIN_PGOUTPUT: return &dp_decoder_pgoutput;
-    case DP_PLUGIN_TEST_DECODING: /* these three arrive with their files */
-    case DP_PLUGIN_WAL2JSON_1:
+    case DP_PLUGIN_TEST_DECODING: return &dp_decoder_test_decoding;
+    case DP_PLUGIN_WAL2JSON_1: /* these two arrive with their files */
     case DP_PLUGIN_WAL2JSON_2: break;
     }
     return NULL;
