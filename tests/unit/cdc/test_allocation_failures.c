@@ -1,0 +1,169 @@
+/* Each allocation of decoding, identity and batching is made to fail in turn: the outcome is
+ * DP_STATUS_NO_MEMORY or the same bytes as without a failure, never a crash, a leak or half an event. The
+ * allocator is replaced at link time. */
+#include "tests/unit/support/cmocka_includes.h"
+
+#include "cdc/batch_writer.h"
+#include "cdc/decoder.h"
+#include "tests/unit/support/pgoutput_message.h"
+
+void *__real_malloc(size_t bytes);
+void *__real_calloc(size_t count, size_t bytes);
+void *__real_realloc(void *old, size_t bytes);
+void *__wrap_malloc(size_t bytes);
+void *__wrap_calloc(size_t count, size_t bytes);
+void *__wrap_realloc(void *old, size_t bytes);
+
+static long allocation_count;
+static long failing_allocation; /* 0: none */
+
+static bool fails_now(void)
+{
+    return ++allocation_count == failing_allocation;
+}
+
+void *__wrap_malloc(size_t bytes)
+{
+    return fails_now() ? NULL : __real_malloc(bytes);
+}
+
+void *__wrap_calloc(size_t count, size_t bytes)
+{
+    return fails_now() ? NULL : __real_calloc(count, bytes);
+}
+
+void *__wrap_realloc(void *old, size_t bytes)
+{
+    return fails_now() ? NULL : __real_realloc(old, bytes);
+}
+
+static dp_batch_writer *batch;
+
+static dp_status on_change(void *context, const dp_change *change, dp_error *error)
+{
+    (void)context;
+    return dp_batch_writer_put_event(batch, change, error);
+}
+
+static dp_status on_commit(void *context, const dp_transaction_end *end, dp_error *error)
+{
+    (void)context;
+    return dp_batch_writer_put_commit(batch, end, error);
+}
+
+typedef struct script {
+    dp_plugin plugin;
+    size_t record_count;
+    dp_record records[80];
+} script;
+
+/* Runs the whole path; the composed body goes to `body`. */
+static dp_status run_path(const script *input, dp_batch_body *body, dp_error *error)
+{
+    static const dp_batch_limits limits = {100000, 1 << 20, 1 << 19};
+    static const dp_batch_source source = {DP_SLICE_LITERAL("p"), DP_BACKEND_POSTGRES_LOGICAL,
+                                           DP_SLICE_LITERAL("s"), DP_IDENTITY_V1};
+    dp_status status = DP_STATUS_NO_MEMORY;
+    dp_change_sink sink = {NULL, on_change, on_commit};
+    dp_unique_keys *keys = dp_unique_keys_new();
+    batch = dp_batch_writer_new(DP_IDENTITY_V1, &limits);
+    dp_decoder *decoder = keys == NULL ? NULL : dp_decoder_new(input->plugin, keys, &sink);
+    dp_sha256 *hash = dp_sha256_new();
+    if (keys == NULL || batch == NULL || decoder == NULL || hash == NULL) goto done;
+    status = dp_unique_keys_add(keys, DP_SLICE_LITERAL("public.orders=id"), error);
+    for (size_t i = 0; i < input->record_count && status == DP_STATUS_OK; i++) {
+        status = dp_decoder_feed(decoder, &input->records[i], error);
+    }
+    dp_batch_offsets none = {.has_next_offset = false};
+    if (status == DP_STATUS_OK) {
+        status = dp_batch_compose(hash, dp_batch_writer_lines(batch), dp_batch_writer_event_count(batch),
+                                  &source, &none, body, error);
+    }
+done:
+    dp_decoder_free(decoder);
+    dp_batch_writer_free(batch);
+    dp_sha256_free(hash);
+    dp_unique_keys_free(keys);
+    return status;
+}
+
+static void fail_each_allocation(const script *input)
+{
+    dp_batch_body expected = {.bytes = DP_BUFFER_INIT(1 << 20)};
+    dp_error error = DP_ERROR_INIT;
+    failing_allocation = 0;
+    /* Once before, so that what OpenSSL sets up for good does not count. */
+    assert_int_equal(run_path(input, &expected, &error), DP_STATUS_OK);
+    allocation_count = 0;
+    assert_int_equal(run_path(input, &expected, &error), DP_STATUS_OK);
+    long total = allocation_count;
+    assert_true(total > 10);
+    long refused_count = 0;
+    for (long nth = 1; nth <= total; nth++) {
+        dp_batch_body body = {.bytes = DP_BUFFER_INIT(1 << 20)};
+        dp_error_clear(&error);
+        allocation_count = 0;
+        failing_allocation = nth;
+        dp_status status = run_path(input, &body, &error);
+        failing_allocation = 0;
+        if (status == DP_STATUS_OK) {
+            assert_true(dp_slice_equal(dp_buffer_slice(&body.bytes), dp_buffer_slice(&expected.bytes)));
+        } else {
+            if (status != DP_STATUS_NO_MEMORY) fail_msg("allocation %ld: %s", nth, error.message);
+            refused_count++;
+        }
+        dp_buffer_release(&body.bytes);
+    }
+    assert_true(refused_count > 5);
+    dp_buffer_release(&expected.bytes);
+}
+
+static dp_record record_of(uint64_t lsn, dp_slice data)
+{
+    char *copy = __real_malloc(data.length + 1);
+    memcpy(copy, data.data, data.length);
+    return (
+        dp_record){.has_lsn = true, .lsn = {lsn}, .has_xid = true, .xid = 900, .data = {copy, data.length}};
+}
+
+static void free_records(script *input)
+{
+    for (size_t i = 0; i < input->record_count; i++) {
+        free((void *)(uintptr_t)input->records[i].data.data);
+    }
+}
+
+static void pgoutput_survives_every_refused_allocation(void **state)
+{
+    (void)state;
+    static const message_column columns[] = {{"id", 23, true}, {"note", 25, false}};
+    const char *values[] = {"10", "some \"text\""};
+    const uint32_t ids[] = {1};
+    dp_buffer message = DP_BUFFER_INIT(1 << 16);
+    script input = {.plugin = DP_PLUGIN_PGOUTPUT};
+    input.records[input.record_count++] = record_of(0x10, message_begin(&message, 0x100, 900));
+    /* More tables than the caches have room for at first, so that growing is refused as well. */
+    for (uint32_t id = 1; id <= 70; id++) {
+        char name[16];
+        snprintf(name, sizeof name, "%s", id == 1 ? "orders" : "t");
+        if (id > 1) snprintf(name, sizeof name, "t%u", id);
+        input.records[input.record_count++] =
+            record_of(0, message_relation(&message, id, "public", name, columns, 2));
+    }
+    input.records[input.record_count++] = record_of(0x20, message_insert(&message, 1, values, 2));
+    input.records[input.record_count++] =
+        record_of(0x30, message_update(&message, 1, 'O', values, values, 2));
+    input.records[input.record_count++] = record_of(0x40, message_truncate(&message, 0, ids, 1));
+    input.records[input.record_count++] = record_of(0x130, message_commit(&message, 0x100, 0x130, 0));
+    fail_each_allocation(&input);
+    free_records(&input);
+    dp_buffer_release(&message);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(pgoutput_survives_every_refused_allocation),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
