@@ -29,24 +29,78 @@ static dp_replay_request request_of(const dp_offset *from)
     "    {\n      \"name\": \"" name "\",\n      \"description\": \"" description                            \
     "\",\n      \"required\": true\n    }"
 
-#define STEPS                                                                                                                                                                                                                          \
-    "  \"steps\": [\n" STEP(                                                                                                                                                                                                           \
-        "pause_pipeline",                                                                                                                                                                                                              \
-        "Stop the pipeline, so that nothing else moves its offset "                                                                                                                                                                    \
-        "while the window is replayed.") ",\n" STEP("verify_retention",                                                                                                                                                                \
-                                                    "Check that the source, or the artifact, still holds "                                                                                                                             \
-                                                    "every change of the "                                                                                                                                                             \
-                                                    "window.") ",\n" STEP("set_start_offset",                                                                                                                                          \
-                                                                          "Set the offset that reading "                                                                                                                               \
-                                                                          "starts from to replay_from, "                                                                                                                               \
-                                                                          "on record who and why.") ","                                                                                                                                \
-                                                                                                    "\n" STEP("load_idempotent_delta",                                                                                                 \
-                                                                                                              "Load the window; changes that are already there count as "                                                              \
-                                                                                                              "duplicates and change nothing.") ",\n" STEP("compare_target",                                                           \
-                                                                                                                                                           "Compare the target with the source over the window before the pipeline "   \
-                                                                                                                                                           "goes on.") ",\n" STEP("commit_offset_after_sink_commit",                   \
-                                                                                                                                                                                  "Save the offset only after the target's commit is " \
-                                                                                                                                                                                  "durable and the commit gate has passed.") "\n  ],\n"
+#define STEPS                                                                                                                                                                                       \
+    "  \"steps\": [\n" STEP(                                                                                                                                                                        \
+        "pause_pipeline",                                                                                                                                                                           \
+        "Stop the pipeline, so that nothing else moves its offset "                                                                                                                                 \
+        "while the window is replayed.") ",\n" STEP("verify_retention",                                                                                                                             \
+                                                    "Check that the source, or the artifact, still holds "                                                                                          \
+                                                    "every change of the "                                                                                                                          \
+                                                    "window.") ",\n" STEP("set_start_offset",                                                                                                       \
+                                                                          "Set the offset that reading "                                                                                            \
+                                                                          "starts from to replay_from, "                                                                                            \
+                                                                          "on record who and why.") ","                                                                                             \
+                                                                                                    "\n" STEP(                                                                                      \
+                                                                                                        "lo"                                                                                        \
+                                                                                                        "ad"                                                                                        \
+                                                                                                        "_i"                                                                                        \
+                                                                                                        "de"                                                                                        \
+                                                                                                        "mp"                                                                                        \
+                                                                                                        "ot"                                                                                        \
+                                                                                                        "en"                                                                                        \
+                                                                                                        "t_"                                                                                        \
+                                                                                                        "de"                                                                                        \
+                                                                                                        "lt"                                                                                        \
+                                                                                                        "a",                                                                                        \
+                                                                                                        "Lo"                                                                                        \
+                                                                                                        "ad"                                                                                        \
+                                                                                                        " t"                                                                                        \
+                                                                                                        "he"                                                                                        \
+                                                                                                        " w"                                                                                        \
+                                                                                                        "in"                                                                                        \
+                                                                                                        "do"                                                                                        \
+                                                                                                        "w;"                                                                                        \
+                                                                                                        " c"                                                                                        \
+                                                                                                        "ha"                                                                                        \
+                                                                                                        "ng"                                                                                        \
+                                                                                                        "es"                                                                                        \
+                                                                                                        " t"                                                                                        \
+                                                                                                        "ha"                                                                                        \
+                                                                                                        "t "                                                                                        \
+                                                                                                        "ar"                                                                                        \
+                                                                                                        "e "                                                                                        \
+                                                                                                        "al"                                                                                        \
+                                                                                                        "re"                                                                                        \
+                                                                                                        "ad"                                                                                        \
+                                                                                                        "y "                                                                                        \
+                                                                                                        "th"                                                                                        \
+                                                                                                        "er"                                                                                        \
+                                                                                                        "e "                                                                                        \
+                                                                                                        "co"                                                                                        \
+                                                                                                        "un"                                                                                        \
+                                                                                                        "t "                                                                                        \
+                                                                                                        "as"                                                                                        \
+                                                                                                        " "                                                                                         \
+                                                                                                        "du"                                                                                        \
+                                                                                                        "pl"                                                                                        \
+                                                                                                        "ic"                                                                                        \
+                                                                                                        "at"                                                                                        \
+                                                                                                        "es"                                                                                        \
+                                                                                                        " a"                                                                                        \
+                                                                                                        "nd"                                                                                        \
+                                                                                                        " c"                                                                                        \
+                                                                                                        "ha"                                                                                        \
+                                                                                                        "ng"                                                                                        \
+                                                                                                        "e "                                                                                        \
+                                                                                                        "no"                                                                                        \
+                                                                                                        "th"                                                                                        \
+                                                                                                        "in"                                                                                        \
+                                                                                                        "g"                                                                                         \
+                                                                                                        ".") ",\n" STEP("compare_target",                                                           \
+                                                                                                                        "Compare the target with the source over the window before the pipeline "   \
+                                                                                                                        "goes on.") ",\n" STEP("commit_offset_after_sink_commit",                   \
+                                                                                                                                               "Save the offset only after the target's commit is " \
+                                                                                                                                               "durable and the commit gate has passed.") "\n  ],\n"
 
 static void assert_text(dp_buffer *out, const char *expected)
 {
