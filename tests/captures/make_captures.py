@@ -2,7 +2,7 @@
 """Makes the captures of this folder: runs each workload once in a PostgreSQL of its own and keeps what logical
 decoding gives for it, in every textual form a user may hand to `dpone cdc decode`. See README.md.
 
-    tests/captures/make_captures.py [--output FOLDER] [--examples FOLDER]
+    tests/captures/make_captures.py [--output FOLDER] [--examples FOLDER] [--only SET]...
 
 All slots exist before the workload starts, and reading by peek consumes nothing, so every capture of a set shows the
 same WAL.
@@ -73,8 +73,20 @@ MESSAGES_CAPTURES = {
 MESSAGES_STREAMS = {"test_decoding": ("test_decoding", {}), "wal2json-2": ("wal2json", WAL2JSON_2)}
 BYTES_CAPTURES = {
     "pgoutput": ("pgoutput", {**PGOUTPUT, "messages": "true"}, ("csv",), None),
+    "test_decoding": ("test_decoding", {}, EVERY_FORM, None),
+    "wal2json-2": ("wal2json", WAL2JSON_2, ("csv", "copy-text"), None),
+}
+PARTIAL_CAPTURES = {
+    "pgoutput": ("pgoutput", {"proto_version": "1", "publication_names": "dpone,dpone_inserts"}, ("csv",), None),
     "test_decoding": ("test_decoding", {}, ("csv",), None),
     "wal2json-2": ("wal2json", WAL2JSON_2, ("csv",), None),
+    "wal2json-1": ("wal2json", WAL2JSON_1, ("csv",), None),
+}
+NOT_JSON_CAPTURES = {
+    "test_decoding": ("test_decoding", {}, ("csv",), None),
+    "wal2json-2": ("wal2json", WAL2JSON_2, ("at", "csv"), None),
+    "wal2json-2-default": ("wal2json", {**WAL2JSON_2, "include-default": "on"}, ("csv",), None),
+    "wal2json-1": ("wal2json", WAL2JSON_1, ("csv",), None),
 }
 EXAMPLE_CAPTURES = {
     "orders.pgoutput": ("pgoutput", PGOUTPUT, ("csv",), None),
@@ -268,20 +280,22 @@ def commit_list(server, database):
     return commits
 
 
-def make_set(server, name, captures, streams, folder, workload, with_oracle):
+def make_set(server, name, captures, streams, folder, with_oracle):
     database = f"capture_{name}"
     server.psql(f"CREATE DATABASE {database}")
     os.makedirs(folder, exist_ok=True)
-    with open(os.path.join(HERE, "workload", f"{workload}_schema.sql"), encoding="utf-8") as file:
+    with open(os.path.join(HERE, "workload", f"{name}_schema.sql"), encoding="utf-8") as file:
         server.psql(file.read(), (), database)
-    server.psql("CREATE PUBLICATION dpone FOR ALL TABLES;"
-                "CREATE PUBLICATION dpone_root FOR ALL TABLES WITH (publish_via_partition_root = true)", (), database)
+    if server.query_value("SELECT count(*) FROM pg_publication", database) == "0":
+        server.psql("CREATE PUBLICATION dpone FOR ALL TABLES;"
+                    "CREATE PUBLICATION dpone_root FOR ALL TABLES WITH (publish_via_partition_root = true)", (),
+                    database)
     slots = [(f"peek_{plugin}", plugin) for plugin in ("pgoutput", "test_decoding", "wal2json")]
     slots += [(f"stream_{stream.replace('-', '_')}", plugin) for stream, (plugin, _) in streams.items()]
     for slot, plugin in slots:
         server.psql(f"SELECT pg_create_logical_replication_slot('{slot}', '{plugin}')", (), database)
     before = server.query_value("SELECT pg_current_wal_insert_lsn()", database)
-    run_workload(server, database, workload)
+    run_workload(server, database, name)
     end = server.query_value("SELECT pg_current_wal_insert_lsn()", database)
     for capture, (plugin, options, forms, rows) in captures.items():
         if not knows_options(server, database, plugin, options):
@@ -313,15 +327,22 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--output", help="default: postgres-<major> beside this script")
     parser.add_argument("--examples", default=os.path.join(SOURCE, "examples", "captures"))
+    parser.add_argument("--only", action="append", metavar="SET", help="make this set only; may be repeated")
     arguments = parser.parse_args()
     with PostgresServer(settings={"autovacuum": "off", "lc_messages": "C"}) as server:
         server.require_wal2json()
         output = arguments.output or os.path.join(HERE, f"postgres-{server.major_version()}")
-        make_set(server, "main", MAIN_CAPTURES, MAIN_STREAMS, os.path.join(output, "main"), "main", True)
-        make_set(server, "messages", MESSAGES_CAPTURES, MESSAGES_STREAMS, os.path.join(output, "messages"), "messages",
-                 True)
-        make_set(server, "bytes", BYTES_CAPTURES, {}, os.path.join(output, "bytes"), "bytes", False)
-        make_set(server, "orders", EXAMPLE_CAPTURES, {}, arguments.examples, "orders", False)
+        sets = {
+            "main": (MAIN_CAPTURES, MAIN_STREAMS), "messages": (MESSAGES_CAPTURES, MESSAGES_STREAMS),
+            "bytes": (BYTES_CAPTURES, MESSAGES_STREAMS), "partial": (PARTIAL_CAPTURES, {}),
+            "not_json": (NOT_JSON_CAPTURES, {}), "orders": (EXAMPLE_CAPTURES, {}),
+        }
+        for name, (captures, streams) in sets.items():
+            if arguments.only and name not in arguments.only:
+                continue
+            example = name == "orders"
+            folder = arguments.examples if example else os.path.join(output, name)
+            make_set(server, name, captures, streams, folder, with_oracle=not example)
         print(f"captures of {server.version()} are in {output} and {arguments.examples}", file=sys.stderr)
 
 

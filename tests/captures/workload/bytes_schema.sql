@@ -1,2 +1,2 @@
--- A column type whose output need not be valid UTF-8.
-CREATE TABLE public.t (id integer PRIMARY KEY, one "char");
+-- Text that some of psql's output forms change.
+CREATE TABLE public.t (id integer PRIMARY KEY, v text, one "char");
