@@ -47,7 +47,8 @@ static void make_printable(char *text, size_t capacity)
     }
 }
 
-static void format_bounded(char *out, size_t capacity, const char *format, va_list arguments)
+__attribute__((format(printf, 3, 0))) static void format_bounded(char *out, size_t capacity,
+                                                                 const char *format, va_list arguments)
 {
     if (vsnprintf(out, capacity, format, arguments) < 0) out[0] = '\0';
     make_printable(out, capacity);
