@@ -3,30 +3,17 @@
 #include "base/hex.h"
 
 #include <errno.h>
-#include <pthread.h>
 #include <stdlib.h>
 #include <sys/random.h>
+#include <unistd.h>
 
 enum { BLOCK_BYTES = 4096, UUID_BYTES = 16 };
 
 static _Thread_local struct {
     uint8_t bytes[BLOCK_BYTES];
     size_t used;
-    unsigned generation; /* a forked child must not hand out its parent's bytes again */
+    pid_t owner; /* a forked child must not hand out its parent's bytes again */
 } pool = {.used = BLOCK_BYTES};
-
-/* Counts forks; asking for the process id instead would cost a system call an id. */
-static _Atomic unsigned fork_generation;
-
-static void count_fork(void)
-{
-    fork_generation++;
-}
-
-static void watch_forks(void)
-{
-    if (pthread_atfork(NULL, NULL, count_fork) != 0) abort(); /* no memory before the first id */
-}
 
 static void refill(void)
 {
@@ -40,14 +27,12 @@ static void refill(void)
         }
     }
     pool.used = 0;
-    pool.generation = fork_generation;
+    pool.owner = getpid();
 }
 
 void dp_uuid_v4(char out[DP_UUID_TEXT_BYTES])
 {
-    static pthread_once_t once = PTHREAD_ONCE_INIT;
-    pthread_once(&once, watch_forks);
-    if (pool.used + UUID_BYTES > sizeof pool.bytes || pool.generation != fork_generation) refill();
+    if (pool.used + UUID_BYTES > sizeof pool.bytes || pool.owner != getpid()) refill();
     uint8_t *bytes = pool.bytes + pool.used;
     pool.used += UUID_BYTES;
     bytes[6] = (uint8_t)((bytes[6] & 0x0F) | 0x40);

@@ -1,0 +1,682 @@
+#include "client/http_curl.h"
+
+#include <curl/curl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+
+#include "base/clock.h"
+
+/* What is set on an easy handle for the method; it is set again only when it changes. */
+typedef enum method_shape { SHAPE_UNSET, SHAPE_GET, SHAPE_HEAD, SHAPE_POST, SHAPE_CUSTOM } method_shape;
+
+typedef enum refusal {
+    REFUSAL_NONE,
+    REFUSAL_CALLER,
+    REFUSAL_TOO_LARGE,
+    REFUSAL_HEAD,
+    REFUSAL_MEMORY
+} refusal;
+
+struct dp_http_handle {
+    CURL *easy;
+    dp_http_channel *channel;
+    dp_http_exchange *exchange;
+    dp_http_handle *previous;
+    dp_http_handle *next;
+    struct curl_slist lines[DP_HTTP_MAX_LINES];
+    char error_text[CURL_ERROR_SIZE];
+    method_shape shape;
+    char *url; /* what CURLOPT_URL holds now */
+    size_t url_capacity;
+    bool head_complete; /* the empty line after the fields has been seen */
+    bool request_begun; /* connected, the request is being sent */
+    bool source_ended;
+    refusal refused;
+    int64_t started_us;
+    int64_t last_progress_us;
+    curl_off_t sent_bytes;
+    curl_off_t received_bytes;
+};
+
+struct dp_http_channel {
+    CURLM *multi;
+    const dp_client_config *config;
+    dp_http_handle *active;
+    dp_http_handle *idle;
+    dp_http_exchange *ended_first;
+    dp_http_exchange *ended_last;
+    bool perform_due;
+};
+
+dp_status dp_http_global_init(dp_error *error)
+{
+    CURLcode code = curl_global_init(CURL_GLOBAL_DEFAULT); /* counts, and is thread-safe since 7.84 */
+    if (code == CURLE_OK) return DP_STATUS_OK;
+    return dp_error_set(error, DP_STATUS_INTERNAL, "libcurl cannot start: %s", curl_easy_strerror(code));
+}
+
+/* --- callbacks of one transfer --- */
+
+static size_t refuse(dp_http_handle *handle, refusal why)
+{
+    if (handle->refused == REFUSAL_NONE) handle->refused = why;
+    return 0;
+}
+
+/* "HTTP/1.1 200 OK": libcurl has checked the form. */
+static void begin_reply(dp_http_handle *handle, dp_slice line)
+{
+    dp_http_exchange *exchange = handle->exchange;
+    dp_slice version;
+    dp_slice rest;
+    uint64_t status = 0;
+    if (dp_slice_split(line, ' ', &version, &rest)) {
+        dp_slice digits;
+        dp_slice_split(dp_slice_trim(rest), ' ', &digits, &rest);
+        if (!dp_slice_to_u64(digits, 999, &status)) status = 0;
+    }
+    exchange->http_status = (int)status;
+    handle->head_complete = false;
+    dp_buffer_clear(&exchange->reply->head);
+    dp_buffer_clear(&exchange->reply->body);
+}
+
+static size_t on_header(char *data, size_t size, size_t count, void *context)
+{
+    dp_http_handle *handle = context;
+    dp_slice line = {data, size * count};
+    if (dp_slice_starts_with(line, DP_SLICE_LITERAL("HTTP/"))) {
+        begin_reply(handle, line);
+        return line.length;
+    }
+    dp_slice text = dp_slice_trim(line);
+    if (text.length == 0) {
+        handle->head_complete = true;
+        return line.length;
+    }
+    if (handle->head_complete) return line.length; /* a trailer field after a chunked body */
+    dp_buffer *head = &handle->exchange->reply->head;
+    dp_buffer_append_slice(head, text);
+    dp_buffer_append_byte(head, '\n');
+    if (head->failed) return refuse(handle, head->out_of_memory ? REFUSAL_MEMORY : REFUSAL_HEAD);
+    return line.length;
+}
+
+static size_t on_body(char *data, size_t size, size_t count, void *context)
+{
+    dp_http_handle *handle = context;
+    dp_http_exchange *exchange = handle->exchange;
+    dp_slice part = {data, size * count};
+    bool to_sink = exchange->sink != NULL && exchange->http_status >= 200 && exchange->http_status < 300;
+    if (to_sink) {
+        exchange->sink_written = true;
+        return exchange->sink->write(exchange->sink->context, part) ? part.length
+                                                                    : refuse(handle, REFUSAL_CALLER);
+    }
+    dp_buffer *body = &exchange->reply->body;
+    dp_buffer_append_slice(body, part);
+    if (body->failed) return refuse(handle, body->out_of_memory ? REFUSAL_MEMORY : REFUSAL_TOO_LARGE);
+    return part.length;
+}
+
+static size_t on_read(char *out, size_t size, size_t count, void *context)
+{
+    dp_http_handle *handle = context;
+    const dp_client_body_source *source = handle->exchange->source;
+    size_t length = 0;
+    if (!source->read(source->context, out, size * count, &length) || length > size * count) {
+        refuse(handle, REFUSAL_CALLER);
+        return CURL_READFUNC_ABORT;
+    }
+    if (length == 0) handle->source_ended = true;
+    return length;
+}
+
+/* libcurl starts the body again for a redirect, or when a pooled connection turns out to be dead. */
+static int on_seek(void *context, curl_off_t offset, int origin)
+{
+    dp_http_handle *handle = context;
+    const dp_client_body_source *source = handle->exchange->source;
+    handle->source_ended = false;
+    bool done =
+        origin == SEEK_SET && offset == 0 && source->rewind != NULL && source->rewind(source->context);
+    return done ? CURL_SEEKFUNC_OK : CURL_SEEKFUNC_CANTSEEK;
+}
+
+static int on_request_begins(void *context, char *peer, char *local, int peer_port, int local_port)
+{
+    (void)peer, (void)local, (void)peer_port, (void)local_port;
+    dp_http_handle *handle = context;
+    handle->request_begun = true;
+    handle->last_progress_us = dp_clock_monotonic_us();
+    return CURL_PREREQFUNC_OK;
+}
+
+static int on_progress(void *context, curl_off_t to_receive, curl_off_t received, curl_off_t to_send,
+                       curl_off_t sent)
+{
+    (void)to_receive, (void)to_send;
+    dp_http_handle *handle = context;
+    if (received != handle->received_bytes || sent != handle->sent_bytes) {
+        handle->received_bytes = received;
+        handle->sent_bytes = sent;
+        handle->last_progress_us = dp_clock_monotonic_us();
+    }
+    return 0;
+}
+
+/* --- handles --- */
+
+static bool set_tls(CURL *easy, const dp_client_config *config)
+{
+    bool ok = curl_easy_setopt(easy, CURLOPT_SSL_VERIFYPEER, config->tls.verify ? 1L : 0L) == CURLE_OK &&
+              curl_easy_setopt(easy, CURLOPT_SSL_VERIFYHOST, config->tls.verify ? 2L : 0L) == CURLE_OK &&
+              curl_easy_setopt(easy, CURLOPT_SSLVERSION, CURL_SSLVERSION_TLSv1_2) == CURLE_OK;
+    if (config->tls.ca_file != NULL) {
+        ok = ok && curl_easy_setopt(easy, CURLOPT_CAINFO, config->tls.ca_file) == CURLE_OK;
+    }
+    if (config->tls.certificate != NULL) {
+        ok = ok && curl_easy_setopt(easy, CURLOPT_SSLCERT, config->tls.certificate) == CURLE_OK;
+    }
+    if (config->tls.private_key != NULL) {
+        ok = ok && curl_easy_setopt(easy, CURLOPT_SSLKEY, config->tls.private_key) == CURLE_OK;
+    }
+    return ok;
+}
+
+static long curl_version_of(dp_client_http_version version)
+{
+    switch (version) {
+    case DP_CLIENT_HTTP_AUTO: return CURL_HTTP_VERSION_2TLS;
+    case DP_CLIENT_HTTP_1_1: return CURL_HTTP_VERSION_1_1;
+    case DP_CLIENT_HTTP_2_CLEARTEXT: return CURL_HTTP_VERSION_2_PRIOR_KNOWLEDGE;
+    }
+    return CURL_HTTP_VERSION_1_1;
+}
+
+static bool set_network(CURL *easy, const dp_client_config *config)
+{
+    bool ok =
+        curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L) == CURLE_OK &&
+        curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, "http,https") == CURLE_OK &&
+        curl_easy_setopt(easy, CURLOPT_HTTP_VERSION, curl_version_of(config->http_version)) == CURLE_OK &&
+        curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS, (long)config->timeouts.connect_ms) == CURLE_OK &&
+        curl_easy_setopt(easy, CURLOPT_FOLLOWLOCATION, config->follow_redirects ? 1L : 0L) == CURLE_OK &&
+        curl_easy_setopt(easy, CURLOPT_MAXREDIRS, (long)config->max_redirects) == CURLE_OK &&
+        curl_easy_setopt(easy, CURLOPT_USERAGENT, config->user_agent) == CURLE_OK;
+    if (config->proxy != NULL) ok = ok && curl_easy_setopt(easy, CURLOPT_PROXY, config->proxy) == CURLE_OK;
+    if (config->no_proxy != NULL)
+        ok = ok && curl_easy_setopt(easy, CURLOPT_NOPROXY, config->no_proxy) == CURLE_OK;
+    return ok;
+}
+
+static bool set_callbacks(dp_http_handle *handle)
+{
+    CURL *easy = handle->easy;
+    return curl_easy_setopt(easy, CURLOPT_PRIVATE, handle) == CURLE_OK &&
+           curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, handle->error_text) == CURLE_OK &&
+           curl_easy_setopt(easy, CURLOPT_HEADERFUNCTION, on_header) == CURLE_OK &&
+           curl_easy_setopt(easy, CURLOPT_HEADERDATA, handle) == CURLE_OK &&
+           curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, on_body) == CURLE_OK &&
+           curl_easy_setopt(easy, CURLOPT_WRITEDATA, handle) == CURLE_OK &&
+           curl_easy_setopt(easy, CURLOPT_READFUNCTION, on_read) == CURLE_OK &&
+           curl_easy_setopt(easy, CURLOPT_READDATA, handle) == CURLE_OK &&
+           curl_easy_setopt(easy, CURLOPT_SEEKFUNCTION, on_seek) == CURLE_OK &&
+           curl_easy_setopt(easy, CURLOPT_SEEKDATA, handle) == CURLE_OK &&
+           curl_easy_setopt(easy, CURLOPT_PREREQFUNCTION, on_request_begins) == CURLE_OK &&
+           curl_easy_setopt(easy, CURLOPT_PREREQDATA, handle) == CURLE_OK &&
+           curl_easy_setopt(easy, CURLOPT_XFERINFOFUNCTION, on_progress) == CURLE_OK &&
+           curl_easy_setopt(easy, CURLOPT_XFERINFODATA, handle) == CURLE_OK &&
+           curl_easy_setopt(easy, CURLOPT_NOPROGRESS, 0L) == CURLE_OK;
+}
+
+static void handle_free(dp_http_handle *handle)
+{
+    if (handle == NULL) return;
+    curl_easy_cleanup(handle->easy);
+    free(handle->url);
+    free(handle);
+}
+
+static dp_http_handle *handle_new(dp_http_channel *channel)
+{
+    dp_http_handle *handle = calloc(1, sizeof *handle);
+    if (handle == NULL) return NULL;
+    handle->channel = channel;
+    handle->easy = curl_easy_init();
+    if (handle->easy == NULL || !set_callbacks(handle) || !set_network(handle->easy, channel->config) ||
+        !set_tls(handle->easy, channel->config)) {
+        handle_free(handle);
+        return NULL;
+    }
+    return handle;
+}
+
+static dp_http_handle *take_handle(dp_http_channel *channel)
+{
+    dp_http_handle *handle = channel->idle;
+    if (handle != NULL) {
+        channel->idle = handle->next;
+    } else {
+        handle = handle_new(channel);
+        if (handle == NULL) return NULL;
+    }
+    handle->previous = NULL;
+    handle->next = channel->active;
+    if (channel->active != NULL) channel->active->previous = handle;
+    channel->active = handle;
+    return handle;
+}
+
+static void give_handle_back(dp_http_handle *handle)
+{
+    dp_http_channel *channel = handle->channel;
+    if (handle->previous == NULL) {
+        channel->active = handle->next;
+    } else {
+        handle->previous->next = handle->next;
+    }
+    if (handle->next != NULL) handle->next->previous = handle->previous;
+    handle->exchange->handle = NULL;
+    handle->exchange = NULL;
+    handle->next = channel->idle;
+    channel->idle = handle;
+}
+
+/* --- starting an exchange --- */
+
+static bool starts_with_https(const char *url)
+{
+    dp_slice start = {url, strnlen(url, 8)};
+    return dp_slice_equal_ignoring_case(start, DP_SLICE_LITERAL("https://"));
+}
+
+static bool set_url(dp_http_handle *handle, const char *url)
+{
+    if (handle->url != NULL && strcmp(handle->url, url) == 0) return true;
+    size_t bytes = strlen(url) + 1;
+    if (bytes > handle->url_capacity) {
+        char *grown = realloc(handle->url, bytes);
+        if (grown == NULL) return false;
+        handle->url = grown;
+        handle->url_capacity = bytes;
+    }
+    handle->url[0] = '\0'; /* holds nothing libcurl knows until it has accepted it */
+    bool secure = starts_with_https(url);
+    const char *redirects = secure ? "https" : "http,https"; /* never back to clear text */
+    /* Where HTTP/2 may come of it, wait for a connection that is being made instead of opening another. */
+    bool may_share = secure || handle->channel->config->http_version == DP_CLIENT_HTTP_2_CLEARTEXT;
+    if (curl_easy_setopt(handle->easy, CURLOPT_URL, url) != CURLE_OK ||
+        curl_easy_setopt(handle->easy, CURLOPT_REDIR_PROTOCOLS_STR, redirects) != CURLE_OK ||
+        curl_easy_setopt(handle->easy, CURLOPT_PIPEWAIT, may_share ? 1L : 0L) != CURLE_OK) {
+        return false;
+    }
+    memcpy(handle->url, url, bytes);
+    return true;
+}
+
+static bool set_lines(dp_http_handle *handle)
+{
+    const dp_http_exchange *exchange = handle->exchange;
+    size_t count = exchange->line_count < DP_HTTP_MAX_LINES ? exchange->line_count : DP_HTTP_MAX_LINES;
+    for (size_t i = 0; i < count; i++) {
+        /* libcurl reads the list and never writes to it, whatever the type of `data` says */
+        handle->lines[i].data = (char *)(uintptr_t)exchange->lines[i];
+        handle->lines[i].next = i + 1 < count ? &handle->lines[i + 1] : NULL;
+    }
+    return curl_easy_setopt(handle->easy, CURLOPT_HTTPHEADER, count == 0 ? NULL : handle->lines) == CURLE_OK;
+}
+
+static bool set_body(dp_http_handle *handle)
+{
+    const dp_http_exchange *exchange = handle->exchange;
+    CURL *easy = handle->easy;
+    if (exchange->source != NULL) {
+        return curl_easy_setopt(easy, CURLOPT_POSTFIELDS, NULL) == CURLE_OK &&
+               curl_easy_setopt(easy, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)exchange->source->length) ==
+                   CURLE_OK;
+    }
+    return curl_easy_setopt(easy, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)exchange->body.length) ==
+               CURLE_OK &&
+           curl_easy_setopt(easy, CURLOPT_POSTFIELDS,
+                            exchange->body.length == 0 ? "" : exchange->body.data) == CURLE_OK;
+}
+
+static method_shape shape_of(const dp_http_exchange *exchange)
+{
+    bool has_body = exchange->source != NULL || exchange->body.length > 0;
+    if (strcmp(exchange->method, "POST") == 0) return SHAPE_POST;
+    if (strcmp(exchange->method, "GET") == 0 && !has_body) return SHAPE_GET;
+    if (strcmp(exchange->method, "HEAD") == 0 && !has_body) return SHAPE_HEAD;
+    return SHAPE_CUSTOM;
+}
+
+static bool set_method(dp_http_handle *handle)
+{
+    const dp_http_exchange *exchange = handle->exchange;
+    CURL *easy = handle->easy;
+    method_shape shape = shape_of(exchange);
+    bool ok = true;
+    if (shape != handle->shape || shape == SHAPE_CUSTOM) {
+        handle->shape = SHAPE_UNSET;
+        ok = curl_easy_setopt(easy, CURLOPT_NOBODY, 0L) == CURLE_OK &&
+             curl_easy_setopt(easy, CURLOPT_HTTPGET, 1L) == CURLE_OK &&
+             curl_easy_setopt(easy, CURLOPT_CUSTOMREQUEST, NULL) == CURLE_OK;
+    }
+    bool has_body = exchange->source != NULL || exchange->body.length > 0;
+    if (ok && shape != handle->shape) {
+        if (shape == SHAPE_HEAD) ok = curl_easy_setopt(easy, CURLOPT_NOBODY, 1L) == CURLE_OK;
+        if (shape == SHAPE_POST || (shape == SHAPE_CUSTOM && has_body)) {
+            ok = curl_easy_setopt(easy, CURLOPT_POST, 1L) == CURLE_OK;
+        }
+        if (shape == SHAPE_CUSTOM) {
+            ok = ok && curl_easy_setopt(easy, CURLOPT_CUSTOMREQUEST, exchange->method) == CURLE_OK;
+        }
+        if (ok) handle->shape = shape;
+    }
+    return ok && (shape == SHAPE_GET || shape == SHAPE_HEAD || !(has_body || shape == SHAPE_POST) ||
+                  set_body(handle));
+}
+
+static void reset_for_start(dp_http_handle *handle, dp_http_exchange *exchange)
+{
+    exchange->handle = handle;
+    exchange->end = DP_EXCHANGE_NO_CONNECTION;
+    exchange->http_status = exchange->http_version = 0;
+    exchange->sink_written = exchange->reused = false;
+    exchange->connect_us = exchange->first_byte_us = exchange->total_us = 0;
+    exchange->message[0] = '\0';
+    exchange->next_ended = NULL;
+    dp_buffer_clear(&exchange->reply->head);
+    dp_buffer_clear(&exchange->reply->body);
+    handle->exchange = exchange;
+    handle->error_text[0] = '\0';
+    handle->head_complete = handle->request_begun = handle->source_ended = false;
+    handle->refused = REFUSAL_NONE;
+    handle->sent_bytes = handle->received_bytes = 0;
+    handle->started_us = handle->last_progress_us = dp_clock_monotonic_us();
+}
+
+static bool cannot_start(dp_http_exchange *exchange)
+{
+    exchange->end = DP_EXCHANGE_NO_MEMORY;
+    snprintf(exchange->message, sizeof exchange->message, "out of memory for the request");
+    return false;
+}
+
+bool dp_http_start(dp_http_channel *channel, dp_http_exchange *exchange)
+{
+    dp_http_handle *handle = take_handle(channel);
+    if (handle == NULL) return cannot_start(exchange);
+    reset_for_start(handle, exchange);
+    if (!set_url(handle, exchange->url) || !set_lines(handle) || !set_method(handle) ||
+        curl_multi_add_handle(channel->multi, handle->easy) != CURLM_OK) {
+        give_handle_back(handle);
+        return cannot_start(exchange);
+    }
+    channel->perform_due = true;
+    return true;
+}
+
+/* --- ending an exchange --- */
+
+/* libcurl follows a redirect only where it may; where it may not, the 3xx reply is what the caller gets. */
+static bool is_refused_redirect(const dp_http_handle *handle, CURLcode code)
+{
+    int status = handle->exchange->http_status;
+    if (status < 300 || status > 399 || !handle->head_complete) return false;
+    return code == CURLE_TOO_MANY_REDIRECTS ||
+           (code == CURLE_UNSUPPORTED_PROTOCOL && strstr(handle->error_text, "HTTP/") == NULL);
+}
+
+static dp_exchange_end end_of_refusal(refusal refused)
+{
+    switch (refused) {
+    case REFUSAL_NONE:
+    case REFUSAL_HEAD: return DP_EXCHANGE_NO_CONNECTION;
+    case REFUSAL_CALLER: return DP_EXCHANGE_REFUSED;
+    case REFUSAL_TOO_LARGE: return DP_EXCHANGE_TOO_LARGE;
+    case REFUSAL_MEMORY: return DP_EXCHANGE_NO_MEMORY;
+    }
+    return DP_EXCHANGE_NO_CONNECTION;
+}
+
+static dp_exchange_end end_of_code(const dp_http_handle *handle, CURLcode code)
+{
+    if (handle->refused != REFUSAL_NONE) return end_of_refusal(handle->refused);
+    if (is_refused_redirect(handle, code)) return DP_EXCHANGE_REPLIED;
+    switch ((int)code) { /* a list of the library's, of which most mean that the connection is no good */
+    case CURLE_OK:
+        /* A connection closed inside the header is no error to libcurl. */
+        return handle->head_complete ? DP_EXCHANGE_REPLIED : DP_EXCHANGE_NO_CONNECTION;
+    case CURLE_OPERATION_TIMEDOUT: return DP_EXCHANGE_TIMED_OUT;
+    case CURLE_PEER_FAILED_VERIFICATION:
+    case CURLE_SSL_ISSUER_ERROR: return DP_EXCHANGE_UNTRUSTED;
+    case CURLE_OUT_OF_MEMORY: return DP_EXCHANGE_NO_MEMORY;
+    case CURLE_URL_MALFORMAT:
+    case CURLE_SSL_CACERT_BADFILE:
+    case CURLE_SSL_CERTPROBLEM:
+    case CURLE_SSL_CRL_BADFILE:
+    case CURLE_SSL_CIPHER:
+    case CURLE_SSL_ENGINE_NOTFOUND:
+    case CURLE_NOT_BUILT_IN:
+    case CURLE_FAILED_INIT: return DP_EXCHANGE_UNUSABLE;
+    default: return DP_EXCHANGE_NO_CONNECTION;
+    }
+}
+
+static void describe(dp_http_handle *handle, CURLcode code)
+{
+    dp_http_exchange *exchange = handle->exchange;
+    const char *text = handle->error_text[0] != '\0' ? handle->error_text : curl_easy_strerror(code);
+    switch (handle->refused) {
+    case REFUSAL_NONE: break;
+    case REFUSAL_CALLER: text = "the body's source or sink gave up"; break;
+    case REFUSAL_TOO_LARGE: text = "the reply's body is larger than max_response_bytes"; break;
+    case REFUSAL_HEAD: text = "the reply's header is larger than 256 KiB"; break;
+    case REFUSAL_MEMORY: text = "out of memory for the reply"; break;
+    }
+    if (code == CURLE_OK && handle->refused == REFUSAL_NONE) text = "the reply ended inside its header";
+    snprintf(exchange->message, sizeof exchange->message, "%s", text);
+}
+
+static int version_of(CURL *easy)
+{
+    long version = 0;
+    curl_easy_getinfo(easy, CURLINFO_HTTP_VERSION, &version);
+    if (version == CURL_HTTP_VERSION_1_0) return 10;
+    if (version == CURL_HTTP_VERSION_1_1) return 11;
+    return version == CURL_HTTP_VERSION_2_0 ? 20 : 0;
+}
+
+static void read_timing(dp_http_handle *handle)
+{
+    dp_http_exchange *exchange = handle->exchange;
+    curl_off_t first_byte = 0;
+    long connections = 0;
+    exchange->total_us = dp_clock_monotonic_us() - handle->started_us;
+    curl_easy_getinfo(handle->easy, CURLINFO_STARTTRANSFER_TIME_T, &first_byte);
+    curl_easy_getinfo(handle->easy, CURLINFO_NUM_CONNECTS, &connections);
+    exchange->first_byte_us = first_byte;
+    exchange->reused = connections == 0 && handle->request_begun;
+    if (!exchange->reused) {
+        curl_off_t connected = 0;
+        curl_easy_getinfo(handle->easy, CURLINFO_PRETRANSFER_TIME_T, &connected);
+        exchange->connect_us = connected;
+    }
+}
+
+static void end_exchange(dp_http_handle *handle, dp_exchange_end end)
+{
+    dp_http_channel *channel = handle->channel;
+    dp_http_exchange *exchange = handle->exchange;
+    exchange->end = end;
+    exchange->http_version = version_of(handle->easy);
+    read_timing(handle);
+    curl_multi_remove_handle(channel->multi, handle->easy);
+    give_handle_back(handle);
+}
+
+static void append_ended(dp_http_channel *channel, dp_http_exchange *exchange)
+{
+    exchange->next_ended = NULL;
+    if (channel->ended_last == NULL) {
+        channel->ended_first = exchange;
+    } else {
+        channel->ended_last->next_ended = exchange;
+    }
+    channel->ended_last = exchange;
+}
+
+dp_http_exchange *dp_http_next_ended(dp_http_channel *channel)
+{
+    dp_http_exchange *exchange = channel->ended_first;
+    if (exchange == NULL) return NULL;
+    channel->ended_first = exchange->next_ended;
+    if (channel->ended_first == NULL) channel->ended_last = NULL;
+    return exchange;
+}
+
+static void collect_ended(dp_http_channel *channel)
+{
+    int left = 0;
+    CURLMsg *message;
+    while ((message = curl_multi_info_read(channel->multi, &left)) != NULL) {
+        if (message->msg != CURLMSG_DONE) continue;
+        CURLcode code = message->data.result;
+        dp_http_handle *handle = NULL;
+        curl_easy_getinfo(message->easy_handle, CURLINFO_PRIVATE, &handle);
+        dp_http_exchange *exchange = handle->exchange;
+        dp_exchange_end end = end_of_code(handle, code);
+        if (end != DP_EXCHANGE_REPLIED || code != CURLE_OK) describe(handle, code);
+        end_exchange(handle, end);
+        append_ended(channel, exchange);
+    }
+}
+
+/* --- time --- */
+
+static bool still_sending(const dp_http_handle *handle)
+{
+    const dp_http_exchange *exchange = handle->exchange;
+    if (exchange->http_status != 0) return false; /* the reply has begun */
+    if (exchange->source != NULL) return !handle->source_ended;
+    return handle->sent_bytes < (curl_off_t)exchange->body.length;
+}
+
+/* When the exchange has to be given up unless something moves. */
+static int64_t patience_ends_us(const dp_http_handle *handle, const char **why)
+{
+    const dp_client_config *config = handle->channel->config;
+    int64_t ends = INT64_MAX;
+    if (handle->request_begun) {
+        bool sending = still_sending(handle);
+        uint32_t limit_ms = sending ? config->timeouts.write_ms : config->timeouts.read_ms;
+        *why = sending ? "write timeout: the server accepts no more of the request"
+                       : "read timeout: the server sends no (more) reply";
+        ends = handle->last_progress_us + (int64_t)limit_ms * 1000;
+    }
+    if (handle->exchange->deadline_us <= ends) {
+        *why = "total timeout";
+        ends = handle->exchange->deadline_us;
+    }
+    return ends;
+}
+
+static int64_t end_the_overdue(dp_http_channel *channel)
+{
+    int64_t next_us = INT64_MAX;
+    int64_t now_us = channel->active == NULL ? 0 : dp_clock_monotonic_us();
+    for (dp_http_handle *handle = channel->active, *following; handle != NULL; handle = following) {
+        following = handle->next;
+        const char *why = NULL;
+        int64_t ends_us = patience_ends_us(handle, &why);
+        if (ends_us > now_us) {
+            if (ends_us < next_us) next_us = ends_us;
+            continue;
+        }
+        dp_http_exchange *exchange = handle->exchange;
+        snprintf(exchange->message, sizeof exchange->message, "%s", why);
+        end_exchange(handle, DP_EXCHANGE_TIMED_OUT);
+        append_ended(channel, exchange);
+    }
+    return next_us;
+}
+
+static void perform(dp_http_channel *channel)
+{
+    int running = 0;
+    channel->perform_due = false;
+    curl_multi_perform(channel->multi, &running);
+    collect_ended(channel);
+}
+
+static int poll_timeout_ms(int64_t until_us)
+{
+    if (until_us == INT64_MAX) return 3600 * 1000;
+    int64_t left_us = until_us - dp_clock_monotonic_us();
+    if (left_us <= 0) return 0;
+    int64_t left_ms = (left_us + 999) / 1000;
+    return left_ms > 3600 * 1000 ? 3600 * 1000 : (int)left_ms;
+}
+
+void dp_http_run(dp_http_channel *channel, int extra_fd, int64_t until_us, bool *extra_ready)
+{
+    *extra_ready = false;
+    bool at_once = until_us == 0 && extra_fd < 0;
+    if (channel->perform_due || (at_once && channel->active != NULL)) perform(channel);
+    int64_t timer_us = end_the_overdue(channel);
+    bool ended = channel->ended_first != NULL;
+    if (timer_us < until_us) until_us = timer_us;
+    if (at_once || (ended && extra_fd < 0)) return;
+    struct curl_waitfd extra = {.fd = extra_fd, .events = CURL_WAIT_POLLIN};
+    unsigned extra_count = extra_fd < 0 ? 0 : 1;
+    int timeout_ms = ended ? 0 : poll_timeout_ms(until_us);
+    curl_multi_poll(channel->multi, extra_count == 0 ? NULL : &extra, extra_count, timeout_ms, NULL);
+    *extra_ready = extra_count == 1 && extra.revents != 0;
+    if (channel->active != NULL) perform(channel);
+    end_the_overdue(channel);
+}
+
+void dp_http_abort(dp_http_channel *channel, dp_http_exchange *exchange)
+{
+    (void)channel;
+    dp_http_handle *handle = exchange->handle;
+    if (handle == NULL) return;
+    snprintf(exchange->message, sizeof exchange->message, "cancelled");
+    end_exchange(handle, DP_EXCHANGE_CANCELLED);
+}
+
+void dp_http_wake(dp_http_channel *channel)
+{
+    curl_multi_wakeup(channel->multi);
+}
+
+/* --- the channel --- */
+
+dp_http_channel *dp_http_channel_new(const dp_client_config *config)
+{
+    dp_http_channel *channel = calloc(1, sizeof *channel);
+    if (channel == NULL) return NULL;
+    channel->config = config;
+    channel->multi = curl_multi_init();
+    if (channel->multi == NULL) {
+        free(channel);
+        return NULL;
+    }
+    curl_multi_setopt(channel->multi, CURLMOPT_MAXCONNECTS, (long)config->bulkhead.max_concurrency);
+    return channel;
+}
+
+void dp_http_channel_free(dp_http_channel *channel)
+{
+    if (channel == NULL) return;
+    while (channel->idle != NULL) {
+        dp_http_handle *handle = channel->idle;
+        channel->idle = handle->next;
+        handle_free(handle);
+    }
+    curl_multi_cleanup(channel->multi);
+    free(channel);
+}
