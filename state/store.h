@@ -94,7 +94,7 @@ typedef struct dp_number_range {
 } dp_number_range;
 
 /* Receipts are found by pipeline, source, identity and key. */
-typedef struct dp_receipt {
+typedef struct dp_receipt_row {
     dp_slice pipeline;
     dp_slice source;
     dp_identity_kind identity;
@@ -105,7 +105,7 @@ typedef struct dp_receipt {
     unsigned http_status;
     dp_slice body;
     int64_t created_at_us;
-} dp_receipt;
+} dp_receipt_row;
 
 typedef struct dp_offset_row {
     dp_slice pipeline_name;
@@ -269,15 +269,15 @@ struct dp_store_driver {
 
     /* Receipts. Required. Looks for pipeline, source, identity and idempotency_key of *receipt and fills in
      * the rest. NOT_FOUND. */
-    dp_status (*receipt_find)(dp_store *store, dp_receipt *receipt, dp_arena *arena, dp_error *error);
+    dp_status (*receipt_find)(dp_store *store, dp_receipt_row *receipt, dp_arena *arena, dp_error *error);
     /* Required. CONFLICT when the key is there. */
-    dp_status (*receipt_insert)(dp_store *store, const dp_receipt *receipt, dp_error *error);
+    dp_status (*receipt_insert)(dp_store *store, const dp_receipt_row *receipt, dp_error *error);
     /* Required. Deletes the stream's receipts of staged batches, or makes ordinary ones of them. */
     dp_status (*receipts_end_staging)(dp_store *store, int64_t stream_id, bool keep, dp_error *error);
     /* Required. Deletes a stream's receipts created before a time, staged ones excepted. */
     dp_status (*receipts_delete)(dp_store *store, int64_t stream_id, int64_t before_us, dp_error *error);
     /* Required. The body of the stream's newest receipt, into the arena. NOT_FOUND. */
-    dp_status (*receipt_last)(dp_store *store, int64_t stream_id, dp_arena *arena, dp_receipt *receipt,
+    dp_status (*receipt_last)(dp_store *store, int64_t stream_id, dp_arena *arena, dp_receipt_row *receipt,
                               dp_error *error);
 
     /* Offsets; one row is found by its first four members, exactly. Required. NOT_FOUND. */

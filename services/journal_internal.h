@@ -1,0 +1,61 @@
+/* What the files of the journal service share: connections, replies, and what statuses mean to a client. */
+#ifndef DPONE_SERVICES_JOURNAL_INTERNAL_H
+#define DPONE_SERVICES_JOURNAL_INTERNAL_H
+
+#include <pthread.h>
+
+#include "base/json_writer.h"
+#include "cdc/batch_reader.h"
+#include "services/journal_api.h"
+#include "state/journal.h"
+#include "state/store.h"
+
+#define DP_JOURNAL_POOL 16
+
+/* A batch that is being worked on; lives on its caller's stack. */
+typedef struct batch_in_flight {
+    const dp_batch_header *header;
+    dp_slice key;
+    struct batch_in_flight *next;
+} batch_in_flight;
+
+struct dp_journal_api {
+    char *dsn;
+    dp_journal_api_options options;
+
+    pthread_mutex_t writer_lock; /* guards writer and journal */
+    dp_store *writer;            /* NULL after a lost connection: opened again by the next call */
+    dp_journal *journal;
+
+    pthread_mutex_t pool_lock; /* guards everything below */
+    pthread_cond_t reader_free;
+    dp_store *idle_readers[DP_JOURNAL_POOL];
+    unsigned idle_reader_count;
+    unsigned reader_count; /* idle and in use */
+    dp_batch_reader *idle_parsers[DP_JOURNAL_POOL];
+    unsigned idle_parser_count;
+    batch_in_flight *in_flight;
+};
+
+/* Takes the right to write and a connection that works; BUSY after the configured wait. Ended by give_writer,
+ * which drops the connection when the status says that it may be broken. */
+dp_status journal_take_writer(dp_journal_api *api, dp_error *error);
+void journal_give_writer(dp_journal_api *api, dp_status status);
+
+/* A connection for reading; BUSY when none becomes free in time. */
+dp_status journal_take_reader(dp_journal_api *api, dp_store **reader, dp_error *error);
+void journal_give_reader(dp_journal_api *api, dp_store *reader, dp_status status);
+
+/* Fills in the reply for a status of the store or the journal. */
+void journal_reply_failure(dp_api_reply *reply, dp_status status, const dp_error *error);
+
+/* Ends a body that was written into reply->body. */
+void journal_reply_ok(dp_api_reply *reply);
+
+/* Begins an empty reply with a writer on its body. */
+dp_json_writer journal_reply_begin(dp_api_reply *reply);
+
+/* {"pipeline_name":…,"source_schema":…,…} */
+void journal_write_offset(dp_json_writer *writer, const dp_offset_row *row);
+
+#endif

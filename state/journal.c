@@ -1,0 +1,856 @@
+#include "state/journal.h"
+
+#include <stdlib.h>
+
+#include "base/hex.h"
+#include "cdc/event_compare.h"
+#include "cdc/idempotency.h"
+
+#define ARENA_CHUNK_BYTES ((size_t)64 << 10)
+#define ARENA_MAX_BYTES   ((size_t)256 << 20)
+#define MAX_BATCH_IDS     ((size_t)1 << 24)
+
+struct dp_journal {
+    dp_arena *arena;   /* what lives for one batch */
+    dp_arena *compare; /* scratch of one comparison */
+    dp_idempotency *ids;
+};
+
+dp_journal *dp_journal_new(uint64_t seed)
+{
+    dp_journal *journal = calloc(1, sizeof *journal);
+    if (journal == NULL) return NULL;
+    journal->arena = dp_arena_new(ARENA_CHUNK_BYTES, ARENA_MAX_BYTES);
+    journal->compare = dp_arena_new(ARENA_CHUNK_BYTES, ARENA_MAX_BYTES);
+    journal->ids = dp_idempotency_new(seed, MAX_BATCH_IDS);
+    if (journal->arena == NULL || journal->compare == NULL || journal->ids == NULL) {
+        dp_journal_free(journal);
+        return NULL;
+    }
+    return journal;
+}
+
+void dp_journal_free(dp_journal *journal)
+{
+    if (journal == NULL) return;
+    dp_arena_free(journal->arena);
+    dp_arena_free(journal->compare);
+    dp_idempotency_free(journal->ids);
+    free(journal);
+}
+
+dp_status dp_journal_open_stream(dp_journal *journal, dp_store *store, const dp_batch_header *header,
+                                 int64_t now_us, dp_stream *stream, dp_error *error)
+{
+    dp_arena_reset(journal->arena);
+    dp_stream_key key = {header->pipeline, header->source, header->backend};
+    dp_status status =
+        store->driver->stream_open(store, &key, header->identity, now_us, journal->arena, stream, error);
+    if (status != DP_STATUS_OK) return status;
+    if (stream->identity != header->identity) {
+        dp_slice stored = dp_identity_text(stream->identity);
+        dp_slice sent = dp_identity_text(header->identity);
+        return dp_error_set_code(error, DP_STATUS_CONFLICT, "identity_mixed",
+                                 "line 1: the stream is written with identity %.*s, not %.*s",
+                                 DP_SLICE_PRINT(stored), DP_SLICE_PRINT(sent));
+    }
+    return DP_STATUS_OK;
+}
+
+/* --- one batch ----------------------------------------------------------------------------------------- */
+
+typedef enum group_kind {
+    GROUP_EMPTY,    /* a transaction without rows: nothing to store */
+    GROUP_NEW,      /* ends above the high watermark */
+    GROUP_KNOWN,    /* ends at or below it: must be there */
+    GROUP_PRUNED,   /* ends at or below the pruned watermark: counts as seen */
+    GROUP_REPEATED, /* the batch has it before */
+    GROUP_STAGED    /* has no commit line yet */
+} group_kind;
+
+typedef struct group_plan {
+    group_kind kind;
+    bool found; /* KNOWN: `row` is what is stored */
+    dp_transaction_row row;
+} group_plan;
+
+typedef struct append_job {
+    dp_journal *journal;
+    dp_store *store;
+    dp_stream *stream;
+    const dp_batch *batch;
+    int64_t now_us;
+    size_t *first_of; /* for each event the index of the first one with its id */
+    group_plan *plans;
+    dp_event_run *runs;
+    size_t run_count;
+    dp_transaction_row *rows;
+    size_t row_count;
+    bool has_numbers; /* numbers have been reserved, from next_number on */
+    int64_t next_number;
+    uint64_t accepted;
+    dp_error *error;
+} append_job;
+
+static const dp_event *event_at(const append_job *job, size_t index)
+{
+    return &job->batch->events[index];
+}
+
+static dp_status conflict(append_job *job, const char *code, uint64_t line, const char *text)
+{
+    return dp_error_set_code(job->error, DP_STATUS_CONFLICT, code, "line %llu: %s", (unsigned long long)line,
+                             text);
+}
+
+static dp_status event_conflict(append_job *job, const dp_event *event)
+{
+    char hex[DP_SHA256_HEX_LENGTH];
+    dp_hex_encode(event->id.bytes, sizeof event->id.bytes, hex);
+    return dp_error_set_code(job->error, DP_STATUS_CONFLICT, "event_conflict",
+                             "line %llu: event %.64s is known with other content",
+                             (unsigned long long)event->line_number, hex);
+}
+
+static bool same_text(dp_slice left, dp_slice right)
+{
+    return (left.data == NULL) == (right.data == NULL) && dp_slice_equal(left, right);
+}
+
+static dp_status equal_content(append_job *job, const dp_event *left, const dp_event *right, bool *equal)
+{
+    dp_arena_reset(job->journal->compare);
+    return dp_event_equal_content(left, right, job->journal->compare, equal, job->error);
+}
+
+/* --- repetitions inside the batch ---------------------------------------------------------------------- */
+
+/* Whether the event repeats one of its own group: nothing to store or compare. */
+static bool repeats_in_group(const append_job *job, const dp_batch_group *group, size_t index)
+{
+    return job->first_of[index] != index && job->first_of[index] >= group->first_event;
+}
+
+static dp_status check_repetition(append_job *job, size_t index)
+{
+    bool equal;
+    dp_status status = equal_content(job, event_at(job, job->first_of[index]), event_at(job, index), &equal);
+    if (status != DP_STATUS_OK || equal) return status;
+    return event_conflict(job, event_at(job, index));
+}
+
+static dp_status too_large(append_job *job, const dp_event *event)
+{
+    return dp_error_set_code(job->error, DP_STATUS_LIMIT, "transaction_too_large",
+                             "line %llu: a transaction has at most %llu rows",
+                             (unsigned long long)event->line_number,
+                             (unsigned long long)DP_JOURNAL_MAX_TRANSACTION_ROWS);
+}
+
+/* Notes each event's first occurrence. A row number used by two different events is a gap elsewhere. */
+static dp_status check_group_ids(append_job *job, const dp_batch_group *group)
+{
+    uint64_t next_ordinal = group->event_count == 0 ? 0 : event_at(job, group->first_event)->ordinal;
+    for (size_t i = group->first_event; i < group->first_event + group->event_count; i++) {
+        const dp_event *event = event_at(job, i);
+        dp_status status =
+            dp_idempotency_add(job->journal->ids, &event->id, i, &job->first_of[i], job->error);
+        if (status == DP_STATUS_OK && job->first_of[i] != i) status = check_repetition(job, i);
+        if (status != DP_STATUS_OK) return status;
+        if (repeats_in_group(job, group, i)) continue;
+        if (event->ordinal >= DP_JOURNAL_MAX_TRANSACTION_ROWS) return too_large(job, event);
+        if (event->ordinal != next_ordinal) {
+            return conflict(job, "ordinal_gap", event->line_number, "the ordinal is another event's");
+        }
+        next_ordinal++;
+    }
+    return DP_STATUS_OK;
+}
+
+static dp_status check_ids(append_job *job)
+{
+    dp_idempotency_reset(job->journal->ids);
+    for (size_t g = 0; g < job->batch->group_count; g++) {
+        dp_status status = check_group_ids(job, &job->batch->groups[g]);
+        if (status != DP_STATUS_OK) return status;
+    }
+    return DP_STATUS_OK;
+}
+
+/* --- what each group is -------------------------------------------------------------------------------- */
+
+static void plan_groups(append_job *job)
+{
+    const dp_stream *stream = job->stream;
+    bool has_high = stream->has_high;
+    dp_position high = stream->high;
+    for (size_t g = 0; g < job->batch->group_count; g++) {
+        const dp_batch_group *group = &job->batch->groups[g];
+        const dp_position end = group->end_position;
+        group_kind *kind = &job->plans[g].kind;
+        if (!group->has_commit) {
+            *kind = GROUP_STAGED;
+        } else if (group->commit.count == 0) {
+            *kind = GROUP_EMPTY;
+        } else if (stream->has_pruned && dp_position_compare(end, stream->pruned) <= 0) {
+            *kind = GROUP_PRUNED;
+        } else if (stream->has_high && dp_position_compare(end, stream->high) <= 0) {
+            *kind = GROUP_KNOWN;
+        } else if (has_high && dp_position_compare(end, high) <= 0) {
+            *kind = GROUP_REPEATED;
+        } else {
+            *kind = GROUP_NEW;
+            has_high = true;
+            high = end;
+        }
+    }
+}
+
+/* --- transactions that must be there ------------------------------------------------------------------- */
+
+typedef struct known_group {
+    dp_position position; /* the first member: sorted by it */
+    size_t group;
+} known_group;
+
+typedef struct known_search {
+    append_job *job;
+    known_group *groups; /* ascending */
+    size_t count;
+    size_t cursor;
+} known_search;
+
+static int compare_known(const void *left, const void *right)
+{
+    return memcmp(left, right, DP_POSITION_BYTES);
+}
+
+/* Rows come ascending, as the groups do; the batch may have the same transaction more than once. */
+static dp_status take_found(void *context, const dp_transaction_row *row, dp_error *error)
+{
+    known_search *search = context;
+    append_job *job = search->job;
+    dp_transaction_row copy = *row;
+    if (row->transaction_id.data != NULL) {
+        copy.transaction_id = dp_arena_copy(job->journal->arena, row->transaction_id);
+        if (copy.transaction_id.data == NULL) return dp_error_no_memory(error, "a transaction");
+    }
+    for (; search->cursor < search->count; search->cursor++) {
+        const known_group *known = &search->groups[search->cursor];
+        int order = dp_position_compare(known->position, row->end_position);
+        if (order > 0) break;
+        if (order < 0) continue;
+        job->plans[known->group].found = true;
+        job->plans[known->group].row = copy;
+    }
+    return DP_STATUS_OK;
+}
+
+static dp_status find_known(append_job *job)
+{
+    size_t groups = job->batch->group_count;
+    known_search search = {.job = job};
+    search.groups = dp_arena_alloc_zeroed(job->journal->arena, groups + 1, sizeof *search.groups);
+    dp_position *positions = dp_arena_alloc_zeroed(job->journal->arena, groups + 1, sizeof *positions);
+    if (search.groups == NULL || positions == NULL)
+        return dp_error_no_memory(job->error, "a batch's positions");
+    for (size_t g = 0; g < groups; g++) {
+        if (job->plans[g].kind != GROUP_KNOWN) continue;
+        search.groups[search.count++] = (known_group){job->batch->groups[g].end_position, g};
+    }
+    if (search.count == 0) return DP_STATUS_OK;
+    qsort(search.groups, search.count, sizeof *search.groups, compare_known);
+    size_t distinct = 0;
+    for (size_t i = 0; i < search.count; i++) {
+        if (distinct > 0 && dp_position_compare(positions[distinct - 1], search.groups[i].position) == 0)
+            continue;
+        positions[distinct++] = search.groups[i].position;
+    }
+    dp_row_visitor visitor = {.context = &search, .transaction = take_found};
+    return job->store->driver->transactions_find(job->store, job->stream->stream_id, positions, distinct,
+                                                 &visitor, job->error);
+}
+
+/* --- comparing events with what is stored -------------------------------------------------------------- */
+
+/* Compares the events of one group, from a position in it on, with stored events of ascending number. */
+typedef struct comparison {
+    append_job *job;
+    const dp_batch_group *group;
+    size_t next;          /* index of the next event to compare */
+    int64_t first_number; /* of the transaction */
+    const char *code;     /* of the conflict when another event is there */
+} comparison;
+
+static void skip_repeated(comparison *self)
+{
+    while (self->next < self->group->first_event + self->group->event_count &&
+           repeats_in_group(self->job, self->group, self->next)) {
+        self->next++;
+    }
+}
+
+static dp_status compare_event(void *context, int64_t number, const dp_event *row, dp_error *error)
+{
+    comparison *self = context;
+    (void)error; /* the job's */
+    skip_repeated(self);
+    const dp_event *sent = event_at(self->job, self->next);
+    dp_event stored = *row;
+    stored.ordinal = (uint64_t)(number - self->first_number);
+    stored.transaction_id = self->group->transaction_id; /* compared with the transaction */
+    if (stored.ordinal != sent->ordinal) {
+        return dp_error_set(self->job->error, DP_STATUS_DATA, "event number %lld of the journal is missing",
+                            (long long)(self->first_number + (int64_t)sent->ordinal));
+    }
+    self->next++;
+    if (memcmp(&stored.id, &sent->id, sizeof sent->id) != 0) {
+        return conflict(self->job, self->code, sent->line_number, "another event is stored in its place");
+    }
+    bool equal;
+    dp_status status = equal_content(self->job, &stored, sent, &equal);
+    if (status != DP_STATUS_OK || equal) return status;
+    return event_conflict(self->job, sent);
+}
+
+/* Compares the group's first `count` different events with the stored ones of the same ordinals. */
+static dp_status compare_stored(append_job *job, const dp_batch_group *group, int64_t first_number,
+                                uint64_t count, const char *code)
+{
+    if (count == 0) return DP_STATUS_OK;
+    comparison self = {
+        .job = job, .group = group, .next = group->first_event, .first_number = first_number, .code = code};
+    const dp_number_range range = {first_number + (int64_t)event_at(job, group->first_event)->ordinal, count};
+    dp_row_visitor visitor = {.context = &self, .event = compare_event};
+    dp_status status =
+        job->store->driver->events_read(job->store, job->stream->stream_id, &range, 1, &visitor, job->error);
+    if (status != DP_STATUS_OK) return status;
+    uint64_t compared = 0;
+    for (size_t i = group->first_event; i < self.next; i++) {
+        if (!repeats_in_group(job, group, i)) compared++;
+    }
+    if (compared == count) return DP_STATUS_OK;
+    return dp_error_set(job->error, DP_STATUS_DATA,
+                        "events of a stored transaction are missing from the journal");
+}
+
+/* The different events of a group. */
+static uint64_t different_events(const append_job *job, const dp_batch_group *group)
+{
+    uint64_t count = 0;
+    for (size_t i = group->first_event; i < group->first_event + group->event_count; i++) {
+        if (!repeats_in_group(job, group, i)) count++;
+    }
+    return count;
+}
+
+/* --- staging ------------------------------------------------------------------------------------------- */
+
+static dp_status drop_staging(append_job *job)
+{
+    dp_stream *stream = job->stream;
+    const dp_store_driver *driver = job->store->driver;
+    if (!stream->has_staged) return DP_STATUS_OK;
+    const dp_number_range range = {stream->staged_first_number, stream->staged_count};
+    dp_status status = driver->events_delete(job->store, stream->stream_id, range, job->error);
+    if (status == DP_STATUS_OK) {
+        status = driver->receipts_end_staging(job->store, stream->stream_id, false, job->error);
+    }
+    stream->has_staged = false;
+    stream->staged_transaction_id = (dp_slice){NULL, 0};
+    stream->staged_count = 0;
+    return status;
+}
+
+/* Rows of a stored transaction were staged again before its commit line showed that it is known. */
+typedef struct staged_window {
+    append_job *job;
+    dp_arena *arena;
+    dp_event *events;
+    size_t count;
+    size_t compared;
+    uint64_t line_number; /* of the commit line */
+} staged_window;
+
+static bool copy_text(dp_arena *arena, dp_slice *text)
+{
+    if (text->data == NULL) return true;
+    *text = dp_arena_copy(arena, *text);
+    return text->data != NULL;
+}
+
+static dp_status keep_staged(void *context, int64_t number, const dp_event *row, dp_error *error)
+{
+    staged_window *self = context;
+    (void)number;
+    dp_event copy = *row; /* what is not content is not compared, so it need not be kept */
+    bool ok = copy_text(self->arena, &copy.source_schema) && copy_text(self->arena, &copy.source_table) &&
+              copy_text(self->arena, &copy.position) && copy_text(self->arena, &copy.data);
+    if (!ok) return dp_error_no_memory(error, "staged events");
+    self->events[self->count++] = copy;
+    return DP_STATUS_OK;
+}
+
+static dp_status compare_staged(void *context, int64_t number, const dp_event *row, dp_error *error)
+{
+    staged_window *self = context;
+    (void)number, (void)error;
+    bool equal = false;
+    dp_status status = DP_STATUS_OK;
+    if (self->compared < self->count) {
+        status = equal_content(self->job, &self->events[self->compared++], row, &equal);
+    }
+    if (status != DP_STATUS_OK || equal) return status;
+    return conflict(self->job, "transaction_differs", self->line_number,
+                    "the rows sent before are not those of the stored transaction");
+}
+
+#define STAGED_WINDOW 256
+
+static dp_status compare_window(staged_window *self, int64_t staged_first, int64_t stored_first,
+                                uint64_t count)
+{
+    append_job *job = self->job;
+    const dp_store_driver *driver = job->store->driver;
+    int64_t stream_id = job->stream->stream_id;
+    dp_arena_reset(self->arena);
+    self->count = 0;
+    self->compared = 0;
+    self->events = dp_arena_alloc_zeroed(self->arena, STAGED_WINDOW, sizeof *self->events);
+    if (self->events == NULL) return dp_error_no_memory(job->error, "staged events");
+    dp_row_visitor keep = {.context = self, .event = keep_staged};
+    dp_row_visitor compare = {.context = self, .event = compare_staged};
+    const dp_number_range staged = {staged_first, count};
+    const dp_number_range stored = {stored_first, count};
+    dp_status status = driver->events_read(job->store, stream_id, &staged, 1, &keep, job->error);
+    if (status == DP_STATUS_OK) {
+        status = driver->events_read(job->store, stream_id, &stored, 1, &compare, job->error);
+    }
+    if (status != DP_STATUS_OK || self->compared == count) return status;
+    return conflict(job, "transaction_differs", self->line_number, "the stored transaction has other rows");
+}
+
+/* Compares the staged rows with those of the stored transaction, a window at a time. */
+static dp_status compare_staging(append_job *job, const dp_transaction_row *row, uint64_t line_number)
+{
+    const dp_stream *stream = job->stream;
+    staged_window self = {.job = job, .line_number = line_number};
+    if (stream->staged_count > row->event_count) {
+        return conflict(job, "transaction_differs", line_number, "the stored transaction has fewer rows");
+    }
+    self.arena = dp_arena_new(ARENA_CHUNK_BYTES, ARENA_MAX_BYTES);
+    if (self.arena == NULL) return dp_error_no_memory(job->error, "staged events");
+    dp_status status = DP_STATUS_OK;
+    for (uint64_t at = 0; at < stream->staged_count && status == DP_STATUS_OK; at += STAGED_WINDOW) {
+        uint64_t left = stream->staged_count - at;
+        status = compare_window(&self, stream->staged_first_number + (int64_t)at,
+                                row->first_number + (int64_t)at, left < STAGED_WINDOW ? left : STAGED_WINDOW);
+    }
+    dp_arena_free(self.arena);
+    return status;
+}
+
+static bool continues_staging(const append_job *job, const dp_batch_group *group)
+{
+    return job->stream->has_staged && same_text(job->stream->staged_transaction_id, group->transaction_id);
+}
+
+/* --- one group ----------------------------------------------------------------------------------------- */
+
+static dp_status take_known(append_job *job, const dp_batch_group *group, const group_plan *plan)
+{
+    uint64_t line = group->commit.line_number;
+    if (!plan->found) {
+        return conflict(job, "transaction_differs", line,
+                        "no transaction is stored that ends here, but later ones are");
+    }
+    if (!same_text(plan->row.transaction_id, group->transaction_id) ||
+        plan->row.event_count != group->commit.count) {
+        return conflict(job, "transaction_differs", line, "another transaction is stored that ends here");
+    }
+    dp_status status = compare_stored(job, group, plan->row.first_number, different_events(job, group),
+                                      "transaction_differs");
+    if (status != DP_STATUS_OK || !continues_staging(job, group)) return status;
+    status = compare_staging(job, &plan->row, line);
+    return status == DP_STATUS_OK ? drop_staging(job) : status;
+}
+
+/* The batch has a transaction that ends here before: it must be the same one. */
+static dp_status take_repeated(append_job *job, size_t index)
+{
+    const dp_batch_group *groups = job->batch->groups;
+    const dp_batch_group *group = &groups[index];
+    const char *fault = "no transaction of the batch that ends here was sent before later ones";
+    for (size_t g = 0; g < index; g++) {
+        if (!groups[g].has_commit || dp_position_compare(groups[g].end_position, group->end_position) != 0) {
+            continue;
+        }
+        fault = "another transaction that ends here was sent before";
+        bool same = same_text(groups[g].transaction_id, group->transaction_id) &&
+                    groups[g].commit.count == group->commit.count;
+        for (size_t i = group->first_event; same && i < group->first_event + group->event_count; i++) {
+            same = job->first_of[i] >= groups[g].first_event &&
+                   job->first_of[i] < groups[g].first_event + groups[g].event_count;
+        }
+        if (same) return DP_STATUS_OK;
+    }
+    return conflict(job, "transaction_differs", group->commit.line_number, fault);
+}
+
+static dp_status reserve(append_job *job)
+{
+    if (job->has_numbers) return DP_STATUS_OK;
+    uint64_t most = job->batch->event_count + DP_JOURNAL_MAX_TRANSACTION_ROWS;
+    dp_status status =
+        job->store->driver->reserve_numbers(job->store, job->stream, most, &job->next_number, job->error);
+    job->has_numbers = status == DP_STATUS_OK;
+    return status;
+}
+
+static void add_run(append_job *job, int64_t number, size_t first, size_t count)
+{
+    if (count == 0) return;
+    dp_event_run *last = job->run_count == 0 ? NULL : &job->runs[job->run_count - 1];
+    const dp_event *events = event_at(job, first);
+    if (last != NULL && last->events + last->count == events &&
+        last->first_number + (int64_t)last->count == number) {
+        last->count += count;
+    } else {
+        job->runs[job->run_count++] = (dp_event_run){number, events, count};
+    }
+    job->accepted += count;
+}
+
+/* Puts the group's events with an ordinal of at least `from` into runs. Events that repeat a row of an
+ * earlier group cannot be rows of this one. */
+static dp_status add_events(append_job *job, const dp_batch_group *group, int64_t transaction_number,
+                            uint64_t from)
+{
+    size_t run_start = 0;
+    size_t run_length = 0;
+    for (size_t i = group->first_event; i < group->first_event + group->event_count; i++) {
+        const dp_event *event = event_at(job, i);
+        if (job->first_of[i] < group->first_event) {
+            return conflict(job, "transaction_differs", event->line_number,
+                            "the event was sent in an earlier transaction of the batch");
+        }
+        if (repeats_in_group(job, group, i) || event->ordinal < from) {
+            add_run(job, transaction_number + (int64_t)event_at(job, run_start)->ordinal, run_start,
+                    run_length);
+            run_length = 0;
+            continue;
+        }
+        if (run_length == 0) run_start = i;
+        run_length++;
+    }
+    add_run(job, transaction_number + (int64_t)event_at(job, run_start)->ordinal, run_start, run_length);
+    return DP_STATUS_OK;
+}
+
+/* A group that begins with row 0: whatever was staged is replaced by it or left over from before. */
+static dp_status start_transaction(append_job *job, const dp_batch_group *group, int64_t *first_number)
+{
+    dp_status status = drop_staging(job);
+    if (status == DP_STATUS_OK) status = reserve(job);
+    if (status == DP_STATUS_OK) status = add_events(job, group, job->next_number, 0);
+    if (status == DP_STATUS_OK) *first_number = job->next_number;
+    return status;
+}
+
+/* A group whose first rows came with earlier batches: they must be staged. */
+static dp_status continue_transaction(append_job *job, const dp_batch_group *group)
+{
+    dp_stream *stream = job->stream;
+    bool has_events = group->event_count > 0;
+    uint64_t first = has_events ? event_at(job, group->first_event)->ordinal : group->commit.count;
+    uint64_t line = has_events ? event_at(job, group->first_event)->line_number : group->commit.line_number;
+    if (!continues_staging(job, group) || first > stream->staged_count) {
+        return conflict(job, "ordinal_gap", line, "the rows of the transaction before this one are missing");
+    }
+    if (!has_events) return DP_STATUS_OK;
+    uint64_t different = different_events(job, group);
+    uint64_t overlap = stream->staged_count - first < different ? stream->staged_count - first : different;
+    dp_status status = compare_stored(job, group, stream->staged_first_number, overlap, "ordinal_gap");
+    if (status == DP_STATUS_OK) {
+        status = add_events(job, group, stream->staged_first_number, stream->staged_count);
+    }
+    if (first + different > stream->staged_count) stream->staged_count = first + different;
+    return status;
+}
+
+static bool begins_at_zero(const append_job *job, const dp_batch_group *group)
+{
+    return group->event_count > 0 && event_at(job, group->first_event)->ordinal == 0;
+}
+
+static void add_transaction(append_job *job, const dp_batch_group *group, int64_t first_number)
+{
+    dp_stream *stream = job->stream;
+    job->rows[job->row_count++] = (dp_transaction_row){
+        .end_position = group->end_position,
+        .transaction_id = group->transaction_id,
+        .has_committed_at = group->commit.has_committed_at,
+        .committed_at_us = group->commit.committed_at_us,
+        .stored_at_us = job->now_us,
+        .first_number = first_number,
+        .event_count = group->commit.count,
+    };
+    stream->has_high = true;
+    stream->high = group->end_position;
+    stream->transaction_count++;
+    stream->event_count += group->commit.count;
+}
+
+/* The commit line of staged rows: they become visible, and the numbers reserved beyond them are free again.
+ */
+static dp_status finish_staged(append_job *job, const dp_batch_group *group)
+{
+    dp_stream *stream = job->stream;
+    if (group->commit.count != stream->staged_count) {
+        return conflict(job, "transaction_differs", group->commit.line_number,
+                        "the commit line's count is not the number of rows sent before");
+    }
+    add_transaction(job, group, stream->staged_first_number);
+    stream->next_event_number = stream->staged_first_number + (int64_t)stream->staged_count;
+    stream->has_staged = false;
+    stream->staged_transaction_id = (dp_slice){NULL, 0};
+    stream->staged_count = 0;
+    job->has_numbers = false;
+    dp_status status =
+        job->store->driver->receipts_end_staging(job->store, stream->stream_id, true, job->error);
+    if (status == DP_STATUS_OK) status = job->store->driver->stream_save(job->store, stream, job->error);
+    return status;
+}
+
+static dp_status take_new(append_job *job, const dp_batch_group *group)
+{
+    if (!begins_at_zero(job, group)) {
+        dp_status status = continue_transaction(job, group);
+        return status == DP_STATUS_OK ? finish_staged(job, group) : status;
+    }
+    int64_t first_number = 0;
+    dp_status status = start_transaction(job, group, &first_number);
+    if (status != DP_STATUS_OK) return status;
+    add_transaction(job, group, first_number);
+    job->next_number = first_number + (int64_t)group->commit.count;
+    job->stream->next_event_number = job->next_number;
+    return DP_STATUS_OK;
+}
+
+static dp_status take_staged(append_job *job, const dp_batch_group *group)
+{
+    dp_stream *stream = job->stream;
+    if (!begins_at_zero(job, group)) return continue_transaction(job, group);
+    int64_t first_number = 0;
+    dp_status status = start_transaction(job, group, &first_number);
+    if (status != DP_STATUS_OK) return status;
+    stream->has_staged = true;
+    stream->staged_transaction_id = group->transaction_id;
+    stream->staged_first_number = first_number;
+    stream->staged_count = different_events(job, group);
+    job->next_number = first_number + (int64_t)DP_JOURNAL_MAX_TRANSACTION_ROWS;
+    stream->next_event_number = job->next_number;
+    return DP_STATUS_OK;
+}
+
+static dp_status take_group(append_job *job, size_t index)
+{
+    const dp_batch_group *group = &job->batch->groups[index];
+    switch (job->plans[index].kind) {
+    case GROUP_EMPTY: return DP_STATUS_OK;
+    case GROUP_PRUNED: return continues_staging(job, group) ? drop_staging(job) : DP_STATUS_OK;
+    case GROUP_NEW: return take_new(job, group);
+    case GROUP_KNOWN: return take_known(job, group, &job->plans[index]);
+    case GROUP_REPEATED: return take_repeated(job, index);
+    case GROUP_STAGED: return take_staged(job, group);
+    }
+    return dp_error_set(job->error, DP_STATUS_INTERNAL, "an unknown kind of transaction");
+}
+
+/* --- the whole batch ----------------------------------------------------------------------------------- */
+
+static dp_status prepare(append_job *job)
+{
+    dp_arena *arena = job->journal->arena;
+    size_t groups = job->batch->group_count;
+    job->first_of = dp_arena_alloc(arena, (job->batch->event_count + 1) * sizeof *job->first_of);
+    job->plans = dp_arena_alloc_zeroed(arena, groups + 1, sizeof *job->plans);
+    job->rows = dp_arena_alloc(arena, (groups + 1) * sizeof *job->rows);
+    if (job->first_of == NULL || job->plans == NULL || job->rows == NULL) {
+        return dp_error_no_memory(job->error, "a batch");
+    }
+    dp_status status = check_ids(job);
+    if (status != DP_STATUS_OK) return status;
+    /* A group is one run, and every repeated event can cut one more. */
+    dp_idempotency_result ids = dp_idempotency_evaluate(job->journal->ids);
+    job->runs = dp_arena_alloc(arena, (groups + (size_t)ids.duplicate_count + 1) * sizeof *job->runs);
+    if (job->runs == NULL) return dp_error_no_memory(job->error, "a batch");
+    plan_groups(job);
+    return find_known(job);
+}
+
+/* The offset the sender says it has stored; only ever forward. */
+static void note_passed(append_job *job)
+{
+    const dp_batch_header *header = &job->batch->header;
+    dp_stream *stream = job->stream;
+    dp_position passed;
+    if (header->stored_offset.data == NULL ||
+        !dp_position_parse(header->backend, header->stored_offset, &passed)) {
+        return;
+    }
+    if (!stream->has_passed || dp_position_compare(passed, stream->passed) > 0) {
+        stream->has_passed = true;
+        stream->passed = passed;
+    }
+}
+
+static dp_status store_rows(append_job *job)
+{
+    const dp_store_driver *driver = job->store->driver;
+    int64_t stream_id = job->stream->stream_id;
+    dp_status status = DP_STATUS_OK;
+    if (job->run_count > 0) {
+        status = driver->events_insert(job->store, stream_id, job->runs, job->run_count, job->error);
+    }
+    if (status == DP_STATUS_OK && job->row_count > 0) {
+        status = driver->transactions_insert(job->store, stream_id, job->rows, job->row_count, job->error);
+    }
+    note_passed(job);
+    job->stream->updated_at_us = job->now_us;
+    if (status == DP_STATUS_OK) status = driver->stream_save(job->store, job->stream, job->error);
+    return status;
+}
+
+static void describe(const append_job *job, dp_journal_outcome *outcome)
+{
+    const dp_batch *batch = job->batch;
+    *outcome = (dp_journal_outcome){
+        .stream_id = job->stream->stream_id,
+        .accepted = job->accepted,
+        .duplicates = batch->event_count - job->accepted,
+        .idempotency_passed = dp_idempotency_evaluate(job->journal->ids).passed,
+        .staged = batch->group_count > 0 && !batch->groups[batch->group_count - 1].has_commit,
+    };
+    for (size_t g = batch->group_count; g > 0 && !outcome->has_end_position; g--) {
+        outcome->has_end_position = batch->groups[g - 1].has_commit;
+        outcome->end_position = batch->groups[g - 1].end_position;
+    }
+}
+
+dp_status dp_journal_append(dp_journal *journal, dp_store *store, dp_stream *stream, const dp_batch *batch,
+                            int64_t now_us, dp_journal_outcome *outcome, dp_error *error)
+{
+    dp_error local = DP_ERROR_INIT; /* visitors report into the job's error, so there must be one */
+    append_job job = {.journal = journal,
+                      .store = store,
+                      .stream = stream,
+                      .batch = batch,
+                      .now_us = now_us,
+                      .error = error == NULL ? &local : error};
+    dp_status status = prepare(&job);
+    for (size_t g = 0; g < batch->group_count && status == DP_STATUS_OK; g++) {
+        status = take_group(&job, g);
+    }
+    if (status == DP_STATUS_OK) status = store_rows(&job);
+    if (status == DP_STATUS_OK) describe(&job, outcome);
+    return status;
+}
+
+/* --- retention ----------------------------------------------------------------------------------------- */
+
+typedef struct prune_job {
+    uint64_t max_events;
+    dp_prune_result result;
+    dp_number_range *ranges; /* of the transactions to delete, joined where they touch */
+    size_t range_count;
+    dp_position last;
+} prune_job;
+
+#define PRUNE_TRANSACTIONS 10000
+
+static dp_status choose_for_pruning(void *context, const dp_transaction_row *row, dp_error *error)
+{
+    prune_job *self = context;
+    (void)error;
+    if (self->result.transactions > 0 && (self->result.events + row->event_count > self->max_events ||
+                                          self->result.transactions == PRUNE_TRANSACTIONS)) {
+        self->result.more = true;
+        return DP_STATUS_CANCELLED;
+    }
+    dp_number_range *last = self->range_count == 0 ? NULL : &self->ranges[self->range_count - 1];
+    if (last != NULL && last->first + (int64_t)last->count == row->first_number) {
+        last->count += row->event_count;
+    } else {
+        self->ranges[self->range_count++] = (dp_number_range){row->first_number, row->event_count};
+    }
+    self->last = row->end_position;
+    self->result.transactions++;
+    self->result.events += row->event_count;
+    return DP_STATUS_OK;
+}
+
+static dp_status delete_chosen(dp_store *store, dp_stream *stream, const prune_job *job, dp_error *error)
+{
+    dp_status status = DP_STATUS_OK;
+    for (size_t i = 0; i < job->range_count && status == DP_STATUS_OK; i++) {
+        status = store->driver->events_delete(store, stream->stream_id, job->ranges[i], error);
+    }
+    if (status == DP_STATUS_OK && job->result.transactions > 0) {
+        status = store->driver->transactions_delete(store, stream->stream_id, job->last, error);
+    }
+    stream->transaction_count -= job->result.transactions;
+    stream->event_count -= job->result.events;
+    return status;
+}
+
+static bool raise_pruned(dp_stream *stream, dp_position to)
+{
+    if (stream->has_pruned && dp_position_compare(to, stream->pruned) <= 0) return false;
+    stream->has_pruned = true;
+    stream->pruned = to;
+    return true;
+}
+
+static dp_status check_passed(dp_position to, const dp_position *passed, dp_backend backend, dp_error *error)
+{
+    if (passed != NULL && dp_position_compare(to, *passed) <= 0) return DP_STATUS_OK;
+    char text[DP_POSITION_TEXT_BYTES] = "none";
+    if (passed != NULL) dp_position_format(backend, *passed, text);
+    return dp_error_set_code(error, DP_STATUS_BLOCKED, "prune_not_passed",
+                             "events that no stored offset has passed are kept; the offset is %s", text);
+}
+
+dp_status dp_journal_prune(dp_journal *journal, dp_store *store, const dp_stream_key *key, dp_position to,
+                           const dp_position *passed, uint64_t max_events, int64_t now_us,
+                           dp_prune_result *result, dp_error *error)
+{
+    dp_arena_reset(journal->arena);
+    dp_stream stream;
+    dp_status status = check_passed(to, passed, key->backend, error);
+    if (status == DP_STATUS_OK)
+        status = store->driver->stream_find(store, key, journal->arena, &stream, error);
+    if (status == DP_STATUS_OK) { /* again, with the lock; it exists, so its identity is its own */
+        status =
+            store->driver->stream_open(store, key, stream.identity, now_us, journal->arena, &stream, error);
+    }
+    if (status != DP_STATUS_OK) return status;
+    prune_job job = {.max_events = max_events};
+    job.ranges = dp_arena_alloc(journal->arena, PRUNE_TRANSACTIONS * sizeof *job.ranges);
+    if (job.ranges == NULL) return dp_error_no_memory(error, "what to delete");
+    const dp_transaction_window window = {.has_to = true, .to = to};
+    dp_row_visitor visitor = {.context = &job, .transaction = choose_for_pruning};
+    status = store->driver->transactions_read(store, stream.stream_id, &window, &visitor, error);
+    if (status == DP_STATUS_OK) status = delete_chosen(store, &stream, &job, error);
+    if (status != DP_STATUS_OK) return status;
+    /* Never past the high watermark: what ends above it has not been seen. */
+    if (job.result.more) {
+        raise_pruned(&stream, job.last);
+    } else if (stream.has_high) {
+        raise_pruned(&stream, dp_position_compare(to, stream.high) < 0 ? to : stream.high);
+    }
+    stream.updated_at_us = now_us;
+    status = store->driver->stream_save(store, &stream, error);
+    if (status == DP_STATUS_OK) *result = job.result;
+    return status;
+}
