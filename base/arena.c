@@ -21,6 +21,7 @@ struct dp_arena {
 
 static arena_chunk *chunk_new(size_t capacity)
 {
+    if (capacity > SIZE_MAX - sizeof(arena_chunk)) return NULL;
     arena_chunk *chunk = malloc(sizeof(arena_chunk) + capacity);
     if (chunk == NULL) return NULL;
     *chunk = (arena_chunk){.capacity = capacity};

@@ -26,19 +26,23 @@ static size_t next_capacity(const dp_buffer *buffer, size_t needed)
     return capacity > needed ? capacity : needed;
 }
 
+/* Forgets the room that is left, so that nothing is appended after the gap. */
+static bool fail(dp_buffer *buffer, bool out_of_memory)
+{
+    buffer->failed = true;
+    buffer->out_of_memory = out_of_memory;
+    buffer->capacity = buffer->length;
+    return false;
+}
+
 bool dp_buffer_grow(dp_buffer *buffer, size_t bytes)
 {
     if (buffer->failed) return false;
-    if (bytes > buffer->max_bytes || buffer->length > buffer->max_bytes - bytes) {
-        buffer->failed = true;
-        return false;
-    }
+    if (bytes > buffer->max_bytes || buffer->length > buffer->max_bytes - bytes) return fail(buffer, false);
     size_t capacity = next_capacity(buffer, buffer->length + bytes);
-    char *data = realloc(buffer->data, capacity);
-    if (data == NULL) {
-        buffer->failed = buffer->out_of_memory = true;
-        return false;
-    }
+    /* One byte more than is promised: room for a terminator, also in a full buffer. */
+    char *data = capacity == SIZE_MAX ? NULL : realloc(buffer->data, capacity + 1);
+    if (data == NULL) return fail(buffer, true);
     buffer->data = data;
     buffer->capacity = capacity;
     return true;
@@ -66,6 +70,12 @@ void dp_buffer_append_i64(dp_buffer *buffer, int64_t value)
     dp_buffer_append_u64(buffer, value < 0 ? 0 - (uint64_t)value : (uint64_t)value);
 }
 
+/* There is a byte for a terminator as soon as there is any memory. */
+static bool has_memory(dp_buffer *buffer)
+{
+    return buffer->data != NULL || dp_buffer_grow(buffer, 0);
+}
+
 void dp_buffer_append_format(dp_buffer *buffer, const char *format, ...)
 {
     va_list arguments;
@@ -73,10 +83,10 @@ void dp_buffer_append_format(dp_buffer *buffer, const char *format, ...)
     int length = vsnprintf(NULL, 0, format, arguments);
     va_end(arguments);
     if (length < 0) {
-        buffer->failed = true;
+        fail(buffer, false);
         return;
     }
-    if (!dp_buffer_reserve(buffer, (size_t)length + 1)) return;
+    if (!dp_buffer_reserve(buffer, (size_t)length) || !has_memory(buffer)) return;
     va_start(arguments, format);
     vsnprintf(buffer->data + buffer->length, (size_t)length + 1, format, arguments);
     va_end(arguments);
@@ -92,7 +102,7 @@ void dp_buffer_consume(dp_buffer *buffer, size_t bytes)
 
 const char *dp_buffer_text(dp_buffer *buffer)
 {
-    if (!dp_buffer_reserve(buffer, 1)) return NULL;
+    if (buffer->failed || !has_memory(buffer)) return NULL;
     buffer->data[buffer->length] = '\0';
     return buffer->data;
 }

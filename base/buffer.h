@@ -67,7 +67,8 @@ static inline dp_slice dp_buffer_slice(const dp_buffer *buffer)
     return (dp_slice){buffer->data, buffer->length};
 }
 
-/* Terminates the content with a NUL that does not count as content; NULL when that fails. */
+/* Terminates the content with a NUL that does not count as content; NULL when the buffer has failed or memory
+ * is refused. */
 const char *dp_buffer_text(dp_buffer *buffer);
 
 #endif

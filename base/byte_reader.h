@@ -19,7 +19,9 @@ typedef struct dp_byte_reader {
 
 static inline dp_byte_reader dp_byte_reader_of(dp_slice bytes)
 {
-    return (dp_byte_reader){.data = (const uint8_t *)bytes.data, .length = bytes.length};
+    /* A null pointer must not take part in arithmetic, not even with 0. */
+    const char *data = bytes.data == NULL ? "" : bytes.data;
+    return (dp_byte_reader){.data = (const uint8_t *)data, .length = bytes.length};
 }
 
 static inline size_t dp_byte_reader_left(const dp_byte_reader *reader)

@@ -30,6 +30,17 @@ static bool is_rest_empty(dp_slice rest)
     return rest.length == 0 || rest.data[0] == '#';
 }
 
+/* What a backslash and `letter` stand for; false when the backslash stands for itself, as in a shell. */
+static bool unescape(char letter, char *out)
+{
+    static const char letters[] = "nt\"\\$";
+    static const char meanings[] = "\n\t\"\\$";
+    const char *found = letter == '\0' ? NULL : strchr(letters, letter);
+    if (found == NULL) return false;
+    *out = meanings[found - letters];
+    return true;
+}
+
 static const char *append_quoted(dp_buffer *out, dp_slice value)
 {
     char quote = value.data[0];
@@ -40,8 +51,7 @@ static const char *append_quoted(dp_buffer *out, dp_slice value)
             return is_rest_empty(rest) ? NULL : "text after the closing quote";
         }
         if (c == '\\' && quote == '"' && i + 1 < value.length) {
-            char next = value.data[++i];
-            c = next == 'n' ? '\n' : next == 't' ? '\t' : next;
+            if (unescape(value.data[i + 1], &c)) i++;
         }
         dp_buffer_append_byte(out, c);
     }
@@ -146,6 +156,7 @@ void dp_dotenv_free(dp_dotenv *dotenv)
 const char *dp_dotenv_get(const dp_dotenv *dotenv, const char *name)
 {
     const char *found = NULL;
+    if (dotenv->text.length == 0) return NULL;
     const char *at = dotenv->text.data;
     const char *end = at + dotenv->text.length;
     while (at < end) {

@@ -2,7 +2,8 @@
  *
  * The first error wins: setting an error that is already set changes nothing, so a clean-up path cannot hide
  * the cause. A layer may prepend one "while ...". Messages are bounded and truncated at a whole character.
- * Control characters in a message are replaced, so that hostile input cannot forge a log line.
+ * Control characters and bytes that are not UTF-8 are replaced, so that hostile input cannot forge a log line
+ * and a message is always fit for JSON.
  * Never allocates. Not shared between threads.
  */
 #ifndef DPONE_BASE_ERROR_H

@@ -199,7 +199,7 @@ static dp_json_kind scan_word(dp_json_scanner *scanner, dp_json_token *token, dp
 
 static dp_json_kind open_container(dp_json_scanner *scanner, dp_json_token *token, bool object)
 {
-    if (scanner->depth + 1 >= DP_JSON_MAX_DEPTH) return fail(scanner, scanner->position, "nested too deeply");
+    if (scanner->depth == DP_JSON_MAX_DEPTH) return fail(scanner, scanner->position, "nested too deeply");
     scanner->depth++;
     uint8_t bit = (uint8_t)(1u << (scanner->depth % 8));
     if (object) {

@@ -39,46 +39,52 @@ static inline bool needs_escape(uint64_t word)
     return (below_space | zero_bytes(word ^ (ONES * '"')) | zero_bytes(word ^ (ONES * '\\'))) != 0;
 }
 
+static size_t escaped_length(const unsigned char *text, size_t length)
+{
+    size_t escaped = 0;
+    for (size_t i = 0; i < length; i++) {
+        char escape = escapes[text[i]];
+        escaped += escape == 0 ? 1 : escape == 1 ? 6 : 2;
+    }
+    return escaped;
+}
+
+/* Writes the escaped text at `to`, which has room for it; returns the end. */
+static char *put_piece(char *to, const unsigned char *from, size_t length)
+{
+    size_t i = 0;
+    while (i < length) {
+        uint64_t word;
+        while (length - i >= 8) {
+            memcpy(&word, from + i, 8);
+            if (needs_escape(word)) break;
+            memcpy(to, &word, 8);
+            to += 8;
+            i += 8;
+        }
+        size_t stop = length - i < 8 ? length : i + 8;
+        for (; i < stop; i++) {
+            if (escapes[from[i]] == 0) {
+                *to++ = (char)from[i];
+            } else {
+                to += put_escape(to, from[i]);
+            }
+        }
+    }
+    return to;
+}
+
 void dp_json_put_escaped(dp_buffer *out, dp_slice text)
 {
     /* Room for the worst case at once keeps the loop free of checks; long texts go in pieces so that the
-     * worst case does not ask for six times their size. */
+     * worst case does not ask for six times their size; near the maximum the exact need decides. */
     enum { PIECE = 4096 };
     for (size_t start = 0; start < text.length; start += PIECE) {
         size_t piece = text.length - start < PIECE ? text.length - start : PIECE;
         const unsigned char *from = (const unsigned char *)text.data + start;
-        bool worst_case = dp_buffer_reserve(out, piece * 6);
-        if (!worst_case) {
-            /* Near the maximum: count exactly before giving up. */
-            size_t needed = 0;
-            for (size_t i = 0; i < piece; i++) {
-                needed += escapes[from[i]] == 0 ? 1 : escapes[from[i]] == 1 ? 6 : 2;
-            }
-            if (out->out_of_memory || needed > out->max_bytes - out->length) return;
-            out->failed = false;
-            if (!dp_buffer_reserve(out, needed)) return;
-        }
-        char *to = out->data + out->length;
-        size_t i = 0;
-        while (i < piece) {
-            uint64_t word;
-            while (worst_case && piece - i >= 8) {
-                memcpy(&word, from + i, 8);
-                if (needs_escape(word)) break;
-                memcpy(to, &word, 8);
-                to += 8;
-                i += 8;
-            }
-            size_t stop = piece - i < 8 ? piece : i + 8;
-            for (; i < stop; i++) {
-                if (escapes[from[i]] == 0) {
-                    *to++ = (char)from[i];
-                } else {
-                    to += put_escape(to, from[i]);
-                }
-            }
-        }
-        out->length = (size_t)(to - out->data);
+        bool worst_case_fits = piece * 6 <= out->max_bytes - out->length;
+        if (!dp_buffer_reserve(out, worst_case_fits ? piece * 6 : escaped_length(from, piece))) return;
+        out->length = (size_t)(put_piece(out->data + out->length, from, piece) - out->data);
     }
 }
 
@@ -124,6 +130,10 @@ static void begin(dp_json_writer *writer, char bracket)
 
 static void end(dp_json_writer *writer, char bracket)
 {
+    if (writer->depth == 0) { /* more ends than begins, or past the maximum depth */
+        writer->out->failed = true;
+        return;
+    }
     bool had_members = writer->has_member[writer->depth];
     writer->depth--;
     if (had_members) new_line(writer);

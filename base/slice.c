@@ -1,7 +1,5 @@
 #include "base/slice.h"
 
-#include <strings.h>
-
 int dp_slice_compare(dp_slice left, dp_slice right)
 {
     size_t shorter = left.length < right.length ? left.length : right.length;
@@ -10,10 +8,19 @@ int dp_slice_compare(dp_slice left, dp_slice right)
     return (left.length > right.length) - (left.length < right.length);
 }
 
+/* Not strncasecmp: that stops at a NUL and follows the locale. */
+static char lower(char byte)
+{
+    return byte >= 'A' && byte <= 'Z' ? (char)(byte | 0x20) : byte;
+}
+
 bool dp_slice_equal_ignoring_case(dp_slice left, dp_slice right)
 {
-    return left.length == right.length &&
-           (left.length == 0 || strncasecmp(left.data, right.data, left.length) == 0);
+    if (left.length != right.length) return false;
+    for (size_t i = 0; i < left.length; i++) {
+        if (lower(left.data[i]) != lower(right.data[i])) return false;
+    }
+    return true;
 }
 
 bool dp_slice_starts_with(dp_slice text, dp_slice prefix)
@@ -44,7 +51,7 @@ bool dp_slice_split(dp_slice text, char separator, dp_slice *head, dp_slice *tai
     const char *found = text.length == 0 ? NULL : memchr(text.data, separator, text.length);
     if (found == NULL) {
         *head = text;
-        *tail = (dp_slice){text.data + text.length, 0};
+        *tail = (dp_slice){text.length == 0 ? text.data : text.data + text.length, 0};
         return false;
     }
     size_t at = (size_t)(found - text.data);

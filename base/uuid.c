@@ -3,17 +3,30 @@
 #include "base/hex.h"
 
 #include <errno.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <sys/random.h>
-#include <unistd.h>
 
 enum { BLOCK_BYTES = 4096, UUID_BYTES = 16 };
 
 static _Thread_local struct {
     uint8_t bytes[BLOCK_BYTES];
     size_t used;
-    pid_t owner; /* a forked child must not hand out its parent's bytes again */
+    unsigned generation; /* a forked child must not hand out its parent's bytes again */
 } pool = {.used = BLOCK_BYTES};
+
+/* Counts forks; asking for the process id instead would cost a system call an id. */
+static _Atomic unsigned fork_generation;
+
+static void count_fork(void)
+{
+    fork_generation++;
+}
+
+static void watch_forks(void)
+{
+    if (pthread_atfork(NULL, NULL, count_fork) != 0) abort(); /* no memory before the first id */
+}
 
 static void refill(void)
 {
@@ -27,12 +40,14 @@ static void refill(void)
         }
     }
     pool.used = 0;
-    pool.owner = getpid();
+    pool.generation = fork_generation;
 }
 
 void dp_uuid_v4(char out[DP_UUID_TEXT_BYTES])
 {
-    if (pool.used + UUID_BYTES > sizeof pool.bytes || pool.owner != getpid()) refill();
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    pthread_once(&once, watch_forks);
+    if (pool.used + UUID_BYTES > sizeof pool.bytes || pool.generation != fork_generation) refill();
     uint8_t *bytes = pool.bytes + pool.used;
     pool.used += UUID_BYTES;
     bytes[6] = (uint8_t)((bytes[6] & 0x0F) | 0x40);

@@ -15,8 +15,8 @@ static const dp_decoder_plugin *plugin_of(dp_plugin plugin)
     switch (plugin) {
     case DP_PLUGIN_PGOUTPUT: return &dp_decoder_pgoutput;
     case DP_PLUGIN_TEST_DECODING: return &dp_decoder_test_decoding;
-    case DP_PLUGIN_WAL2JSON_1: /* these two arrive with their files */
-    case DP_PLUGIN_WAL2JSON_2: break;
+    case DP_PLUGIN_WAL2JSON_1: return &dp_decoder_wal2json_1;
+    case DP_PLUGIN_WAL2JSON_2: return &dp_decoder_wal2json_2;
     }
     return NULL;
 }
@@ -26,10 +26,6 @@ dp_decoder *dp_decoder_new(dp_plugin plugin, const dp_unique_keys *keys, const d
     dp_decoder *decoder = calloc(1, sizeof *decoder);
     if (decoder == NULL) return NULL;
     decoder->plugin = plugin_of(plugin);
-    if (decoder->plugin == NULL) {
-        free(decoder);
-        return NULL;
-    }
     decoder->sink = *sink;
     decoder->tables = dp_table_cache_new(keys);
     decoder->scratch = dp_arena_new(SCRATCH_CHUNK_BYTES, SCRATCH_MAX_BYTES);
@@ -54,6 +50,16 @@ dp_status dp_decoder_feed(dp_decoder *decoder, const dp_record *record, dp_error
 {
     dp_arena_reset(decoder->scratch);
     return decoder->plugin->feed(decoder, record, error);
+}
+
+void dp_decoder_set_numeric_as_string(dp_decoder *decoder, bool numeric_as_string)
+{
+    decoder->numeric_as_string = numeric_as_string;
+}
+
+uint64_t dp_decoder_doubtful_null_count(const dp_decoder *decoder)
+{
+    return decoder->doubtful_null_count;
 }
 
 bool dp_decoder_in_transaction(const dp_decoder *decoder)

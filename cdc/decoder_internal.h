@@ -27,6 +27,9 @@ struct dp_decoder {
     dp_table_cache *tables;
     dp_arena *scratch; /* reset before each record */
 
+    bool numeric_as_string;
+    uint64_t doubtful_null_count;
+
     bool in_transaction;
     uint64_t transaction_number; /* counts transactions seen by this decoder, from 1 */
     bool has_transaction_id;

@@ -7,6 +7,8 @@ const dp_command *const dp_commands[] = {
     &dp_command_cdc_plan,
     &dp_command_cdc_replay_plan,
     &dp_command_cdc_commit_gate,
+    &dp_command_serve,
+    &dp_command_config_info,
     &dp_command_man,
     &dp_command_completion,
     NULL,

@@ -35,8 +35,8 @@ static bool parse_binary(dp_slice token, dp_offset_value *value)
     for (size_t i = 2; i < token.length; i++) {
         unsigned digit;
         if (!hex_digit(token.data[i], &digit)) return false;
-        result.high = (uint16_t)(result.high << 4 | result.low >> 60);
-        result.low = result.low << 4 | digit;
+        result.high = (uint16_t)((uint64_t)result.high << 4 | result.low >> 60);
+        result.low = result.low << 4 | (uint64_t)digit;
     }
     *value = result;
     return true;

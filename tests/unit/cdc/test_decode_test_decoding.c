@@ -58,6 +58,7 @@ static const struct {
     {"message: transactional: 1 prefix: p, sz: 5 content:hello", ""},
     {"message: transactional: 0 prefix: p, sz: 3 content:abc, sz: 10 content:it's\nTABLE", ""},
     {"message: transactional: 1 prefix: , sz: 0 content:", ""},
+    {"message: transactional: 1 prefix: p, sz: 9 content:cut", ""},
     {"message: transactional: 1 prefix: \xff, sz: 2 content:\xfe'", ""},
 };
 
@@ -128,7 +129,7 @@ static const struct {
     {"table public.a: TRUNCATE:", "byte 25: expected (no-flags)", DP_STATUS_DATA},
     {"table public.a: TRUNCATE: cascade restart_seqs", "byte 33: text after the end", DP_STATUS_DATA},
     {"message: transactional: 2 prefix: p, sz: 0 content:", "byte 24: expected 0 or 1", DP_STATUS_DATA},
-    {"message: transactional: 1 prefix: p, sz: 4 content:abc", "byte 54: a message whose stated size",
+    {"message: transactional: 1 prefix: p, sz: 2 content:abc", "byte 54: a message whose stated size",
      DP_STATUS_DATA},
     {"message: transactional: 1 prefix: p", "byte 35: a message whose stated size", DP_STATUS_DATA},
 };

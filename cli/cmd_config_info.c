@@ -1,0 +1,98 @@
+/* dpone config-info: the server's settings in force and where each came from. */
+#include "base/json_writer.h"
+#include "cli/commands.h"
+#include "cli/server_settings.h"
+
+static const dp_option options[] = {
+    DP_SETTING_LIST(DP_SERVER_SETTING_OPTION){.name = "format",
+                                              .argument = "FORMAT",
+                                              .help = "how to print it",
+                                              .default_text = "text",
+                                              .choices = "text|json"},
+    {.name = NULL},
+};
+
+/* A DSN may hold a password; everything else is shown as it is. */
+static void put_shown(dp_buffer *out, dp_setting setting, const char *text)
+{
+    const char *at = setting == DP_SETTING_STATE ? strrchr(text, '@') : NULL;
+    const char *scheme = at == NULL ? NULL : strstr(text, "://");
+    const char *colon = scheme == NULL || scheme > at ? NULL : strchr(scheme + 3, ':');
+    if (colon == NULL || colon > at) {
+        dp_buffer_append_text(out, text);
+        return;
+    }
+    dp_buffer_append(out, text, (size_t)(colon - text) + 1);
+    dp_buffer_append_text(out, "***");
+    dp_buffer_append_text(out, at);
+}
+
+static void put_text_row(dp_buffer *out, const dp_settings *settings, dp_setting setting)
+{
+    const dp_setting_value *value = &settings->values[setting];
+    dp_buffer shown = DP_BUFFER_INIT(1 << 16);
+    if (value->text != NULL) put_shown(&shown, setting, value->text);
+    const char *text = value->text == NULL ? "(none)" : dp_buffer_text(&shown);
+    dp_buffer_append_format(out, "%-26s %-24s %s", dp_setting_environment(setting), text == NULL ? "" : text,
+                            dp_setting_origin_text(value->origin));
+    if (value->name != NULL)
+        dp_buffer_append_format(out, " (%s%s)", value->origin == DP_SETTING_FROM_FLAG ? "--" : "",
+                                value->name);
+    dp_buffer_append_byte(out, '\n');
+    dp_buffer_release(&shown);
+}
+
+static void put_json_member(dp_json_writer *json, const dp_settings *settings, dp_setting setting)
+{
+    const dp_setting_value *value = &settings->values[setting];
+    dp_buffer shown = DP_BUFFER_INIT(1 << 16);
+    if (value->text != NULL) put_shown(&shown, setting, value->text);
+    dp_json_key(json, dp_setting_environment(setting));
+    dp_json_begin_object(json);
+    dp_json_key(json, "value");
+    dp_json_text(json, value->text == NULL ? NULL : dp_buffer_text(&shown));
+    dp_json_key(json, "origin");
+    dp_json_text(json, dp_setting_origin_text(value->origin));
+    dp_json_key(json, "given_as");
+    dp_json_text(json, value->name);
+    dp_json_end_object(json);
+    dp_buffer_release(&shown);
+}
+
+static dp_status run(dp_invocation *invocation, int *exit_code, dp_error *error)
+{
+    dp_settings settings;
+    (void)exit_code;
+    dp_status status = dp_server_settings_load(invocation, &settings, error);
+    if (status != DP_STATUS_OK) return status;
+    dp_buffer out = DP_BUFFER_INIT(1 << 20);
+    bool as_json = strcmp(dp_invocation_text(invocation, "format"), "json") == 0;
+    dp_json_writer json = dp_json_writer_pretty(&out);
+    if (as_json) dp_json_begin_object(&json);
+    for (dp_setting setting = 0; setting < DP_SETTING_COUNT; setting++) {
+        if (as_json) {
+            put_json_member(&json, &settings, setting);
+        } else {
+            put_text_row(&out, &settings, setting);
+        }
+    }
+    if (as_json) dp_json_end_object(&json);
+    if (as_json) dp_buffer_append_byte(&out, '\n');
+    status = out.failed ? dp_error_no_memory(error, "the settings") : dp_print(dp_buffer_slice(&out), error);
+    dp_buffer_release(&out);
+    dp_settings_release(&settings);
+    return status;
+}
+
+const dp_command dp_command_config_info = {
+    .path = "config-info",
+    .summary = "the server's settings in force and where each came from",
+    .arguments = "",
+    .description =
+        "Resolves the settings as 'dpone serve' would with the same flags, environment and .env, and\n"
+        "prints each with its origin. Passwords in a DSN are hidden.",
+    .examples = "  dpone config-info\n  SERVER_PORT=9000 dpone config-info --max-concurrency 100\n",
+    .options = options,
+    .exit_codes = "0 all settings are valid, 2 one is not",
+    .run = run,
+};

@@ -1,0 +1,97 @@
+/* One request as the application works on it, and the answers that all endpoints share. Internal to server/.
+ *
+ * The exchange lives in the request's own memory, so it ends with it.
+ */
+#ifndef DPONE_SERVER_EXCHANGE_H
+#define DPONE_SERVER_EXCHANGE_H
+
+#include <pthread.h>
+
+#include "server/admission_queue.h"
+#include "server/application.h"
+#include "server/failure_state.h"
+#include "server/idempotency_cache.h"
+#include "server/request_target.h"
+
+/* Where a request to /msg is. Changes under the application's lock. */
+typedef enum dp_msg_stage {
+    DP_MSG_NONE,     /* another route, or answered */
+    DP_MSG_QUEUED,   /* waits for a slot */
+    DP_MSG_ADMITTED, /* was given a slot and has not yet gone on */
+    DP_MSG_JOINED,   /* waits for another request with its id */
+    DP_MSG_HEIR,     /* was made leader when the leader gave up; waits for a slot */
+    DP_MSG_DELAYED,  /* holds a slot and waits out its delay */
+    DP_MSG_GIVEN     /* was given the value of the request it had joined */
+} dp_msg_stage;
+
+typedef struct dp_exchange {
+    dp_application *application;
+    dp_http_request *request;
+    dp_route_match match;
+    dp_route route; /* DP_ROUTE_COUNT when none was met */
+    char correlation_id[DP_UUID_TEXT_BYTES];
+    char value[DP_UUID_TEXT_BYTES];
+    dp_msg_stage stage;
+    bool is_engaged; /* waits for something; only the request's own thread looks */
+    bool was_heir;
+    bool holds_slot;
+    uint32_t delay_ms;
+    int64_t deadline_us;
+    int64_t delay_end_us;
+    int64_t queued_us;
+    dp_slice request_id; /* empty: none */
+    dp_admission_waiter admission;
+    dp_idempotency_waiter idempotency;
+    void *job; /* of routes that work on the state */
+} dp_exchange;
+
+/* What may change while running. Read under the lock. */
+typedef struct dp_application_limits {
+    int64_t request_timeout_us;
+    bool docs_enabled;
+    char *cors_origins; /* owned; NULL: any */
+} dp_application_limits;
+
+struct dp_application {
+    pthread_mutex_t lock;
+    dp_failure_state failure;
+    dp_admission_queue admission;
+    dp_idempotency_cache *cache;
+    dp_application_limits limits;
+    _Atomic bool cors_enabled;
+    dp_metrics metrics;
+    dp_log *log;
+    dp_http_server *http;
+    int64_t started_us;
+    int64_t started_wall_us;
+};
+
+/* Answers with JSON (or another type) and the headers every answer has. Extra headers may be set before. */
+void dp_exchange_respond(dp_exchange *exchange, dp_http_response *response, const char *content_type,
+                         dp_slice body);
+/* The part of it that adds headers; `origin` must live until the answer has been given. */
+void dp_exchange_add_headers(dp_exchange *exchange, dp_http_response *response, const char *content_type,
+                             char *origin, size_t origin_capacity);
+
+void dp_exchange_respond_json(dp_exchange *exchange, unsigned status, dp_slice json);
+
+/* {"detail":"..."} */
+void dp_exchange_respond_detail(dp_exchange *exchange, unsigned status, const char *detail);
+
+/* {"detail":"...","code":"..."} */
+void dp_exchange_respond_code(dp_exchange *exchange, unsigned status, const char *code, const char *detail);
+
+/* 422 about one number: where it was, its name, what is wrong. */
+void dp_exchange_respond_invalid(dp_exchange *exchange, const char *place, const char *name,
+                                 dp_number_fault fault, uint32_t maximum);
+
+/* The endpoint /msg: server/msg_endpoint.c. */
+void dp_msg_begin(dp_exchange *exchange);
+void dp_msg_continue(dp_exchange *exchange); /* a wake-up */
+void dp_msg_timer(dp_exchange *exchange);
+void dp_msg_end(dp_exchange *exchange); /* the request is over, however it ended */
+
+/* Hands out slots that have become free, as after the limit was raised. The lock is held. */
+void dp_msg_admit_waiting(dp_application *application);
+
+#endif

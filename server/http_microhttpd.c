@@ -1,0 +1,1105 @@
+/* The HTTP server on libmicrohttpd, event-driven.
+ *
+ * Every event thread runs one MHD daemon in external polling mode on the shared listening socket. MHD's own
+ * polling thread is not used: its epoll loop repeats a blocking epoll_wait after a full round of 128 events
+ * and so stalls when 128 or 256 connections are ready at once (docs/decisions/0020-http-event-loop.md).
+ * Polling here also lets timers and wake-ups share the thread, so that requests need no locks of their own.
+ */
+#include "server/http.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <microhttpd.h>
+#include <netdb.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <poll.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/eventfd.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "server/request_target.h"
+#include "server/timer_heap.h"
+
+enum {
+    /* Bounds the header block. MHD clears all of it after every request, so more would cost time. */
+    CONNECTION_MEMORY_BYTES = 32 * 1024,
+    MAX_TARGET_BYTES = 8192,
+    MAX_HEADERS = 100,
+    INLINE_TARGET_BYTES = 128,
+    LISTEN_BACKLOG = 4096,
+    MAX_KEPT_REQUESTS = 256, /* per thread, for reuse */
+    STREAM_BLOCK_BYTES = 65536,
+    IDLE_TIMEOUT_SECONDS = 120, /* of a connection that does not take its answer */
+    LONGEST_POLL_MS = 1000,
+    DRAIN_US = 100000,
+    /* Above this many connections a thread ends each after its answer: an idle one that has been used holds
+     * all of its memory, one that has not holds next to nothing. */
+    CROWDED_CONNECTIONS = 2048,
+    RESERVED_FILES = 128
+};
+
+#define MAX_BODY_MEMORY_BYTES ((size_t)256 << 20)
+
+typedef enum timer_kind { TIMER_CONNECTION, TIMER_REQUEST } timer_kind;
+
+typedef enum inbox_flag { INBOX_RESPONSE = 1, INBOX_WAKE = 2, INBOX_STREAM = 4 } inbox_flag;
+
+typedef struct event_loop {
+    dp_http_server *server;
+    pthread_t thread;
+    bool thread_started;
+    struct MHD_Daemon *daemon;
+    int poll_file;
+    int wake_file;
+    int64_t now_us;
+    dp_timer_heap timers;
+    dp_http_request *free_requests;
+    size_t free_count;
+    dp_http_request *deferred; /* suspended, no answer yet */
+    unsigned connection_count;
+    pthread_mutex_t inbox_lock;
+    dp_http_request *inbox_first;
+    dp_http_request *inbox_last;
+    bool inbox_signalled;
+} event_loop;
+
+typedef struct connection {
+    event_loop *loop;
+    int file;
+    bool is_loopback;
+    bool is_tracked;     /* its phase has a deadline */
+    int64_t deadline_us; /* of the phase: header or body */
+    dp_timer timer;
+    dp_http_request *request;
+} connection;
+
+struct dp_http_request {
+    event_loop *loop;
+    connection *owner;
+    struct MHD_Connection *mhd;
+    dp_slice method;
+    dp_request_target target;
+    bool target_valid;
+    bool target_too_long;
+    bool headers_seen;
+    bool dispatched;
+    bool suspended;
+    bool has_body;
+    bool body_too_large;
+    bool stream_waits;
+    bool no_memory;
+    unsigned malformed_status;
+    const char *malformed_detail;
+    size_t max_body_bytes;
+    size_t reserved_bytes; /* of the server's body memory */
+    size_t discarded_bytes;
+    dp_buffer body;
+    int64_t started_us;
+    dp_timer timer;
+    unsigned status;
+    struct MHD_Response *response;
+    dp_http_request *deferred_previous;
+    dp_http_request *deferred_next;
+    dp_http_request *inbox_previous;
+    dp_http_request *inbox_next;
+    unsigned inbox_flags; /* under the inbox lock; 0: not in it */
+    dp_http_request *free_next;
+    char *long_target; /* owned, when it does not fit below */
+    char short_target[INLINE_TARGET_BYTES];
+    size_t header_count;
+    dp_http_header headers[MAX_HEADERS];
+    max_align_t user[];
+};
+
+struct dp_http_server {
+    dp_http_handlers handlers;
+    dp_log *log;
+    size_t user_bytes;
+    unsigned thread_count;
+    unsigned crowded_connections;
+    uint16_t port;
+    int listen_file;
+    _Atomic int64_t header_timeout_us;
+    _Atomic int64_t body_timeout_us;
+    _Atomic size_t body_memory_bytes;
+    _Atomic unsigned connections;
+    _Atomic unsigned active; /* requests between header and end */
+    _Atomic int64_t last_activity_us;
+    _Atomic bool draining;
+    _Atomic bool stopping;
+    event_loop loops[];
+};
+
+static _Thread_local event_loop *current_loop;
+
+/* ---- requests ---- */
+
+static dp_http_request *new_request(event_loop *loop)
+{
+    dp_http_request *request = loop->free_requests;
+    if (request != NULL) {
+        loop->free_requests = request->free_next;
+        loop->free_count--;
+    } else {
+        request = malloc(sizeof *request + loop->server->user_bytes);
+        if (request == NULL) return NULL;
+    }
+    memset(request, 0, offsetof(dp_http_request, short_target));
+    memset(request->user, 0, loop->server->user_bytes);
+    request->header_count = 0;
+    request->loop = loop;
+    return request;
+}
+
+static void leave_inbox(dp_http_request *request)
+{
+    event_loop *loop = request->loop;
+    pthread_mutex_lock(&loop->inbox_lock);
+    if (request->inbox_flags != 0) {
+        *(request->inbox_previous == NULL ? &loop->inbox_first : &request->inbox_previous->inbox_next) =
+            request->inbox_next;
+        *(request->inbox_next == NULL ? &loop->inbox_last : &request->inbox_next->inbox_previous) =
+            request->inbox_previous;
+        request->inbox_flags = 0;
+    }
+    pthread_mutex_unlock(&loop->inbox_lock);
+}
+
+static void forget_deferred(dp_http_request *request)
+{
+    event_loop *loop = request->loop;
+    if (request->deferred_previous == NULL && loop->deferred != request) return;
+    *(request->deferred_previous == NULL ? &loop->deferred : &request->deferred_previous->deferred_next) =
+        request->deferred_next;
+    if (request->deferred_next != NULL)
+        request->deferred_next->deferred_previous = request->deferred_previous;
+    request->deferred_previous = request->deferred_next = NULL;
+}
+
+static void release_body(dp_http_request *request)
+{
+    if (request->reserved_bytes > 0)
+        atomic_fetch_sub(&request->loop->server->body_memory_bytes, request->reserved_bytes);
+    request->reserved_bytes = 0;
+    dp_buffer_release(&request->body);
+}
+
+static void free_request(dp_http_request *request)
+{
+    event_loop *loop = request->loop;
+    dp_timer_heap_cancel(&loop->timers, &request->timer);
+    forget_deferred(request);
+    leave_inbox(request);
+    if (request->response != NULL) MHD_destroy_response(request->response);
+    release_body(request);
+    free(request->long_target);
+    if (loop->free_count >= MAX_KEPT_REQUESTS) {
+        free(request);
+        return;
+    }
+    request->free_next = loop->free_requests;
+    loop->free_requests = request;
+    loop->free_count++;
+}
+
+void *dp_http_request_user(dp_http_request *request)
+{
+    return request->user;
+}
+
+dp_slice dp_http_request_method(const dp_http_request *request)
+{
+    return request->method;
+}
+
+dp_slice dp_http_request_path(const dp_http_request *request)
+{
+    return request->target.path;
+}
+
+dp_slice dp_http_request_query(const dp_http_request *request)
+{
+    return request->target.query;
+}
+
+dp_slice dp_http_request_body(const dp_http_request *request)
+{
+    return dp_buffer_slice(&request->body);
+}
+
+bool dp_http_request_has_body(const dp_http_request *request)
+{
+    return request->has_body;
+}
+
+bool dp_http_request_is_loopback(const dp_http_request *request)
+{
+    return request->owner->is_loopback;
+}
+
+int64_t dp_http_request_started_us(const dp_http_request *request)
+{
+    return request->started_us;
+}
+
+int64_t dp_http_request_now_us(const dp_http_request *request)
+{
+    return request->loop->now_us;
+}
+
+bool dp_http_request_header(const dp_http_request *request, const char *name, dp_slice *value)
+{
+    dp_slice wanted = dp_slice_of_text(name);
+    for (size_t i = 0; i < request->header_count; i++) {
+        if (!dp_slice_equal_ignoring_case(request->headers[i].name, wanted)) continue;
+        *value = request->headers[i].value;
+        return true;
+    }
+    return false;
+}
+
+size_t dp_http_request_header_count(const dp_http_request *request, const char *name)
+{
+    dp_slice wanted = dp_slice_of_text(name);
+    size_t count = 0;
+    for (size_t i = 0; i < request->header_count; i++) {
+        if (dp_slice_equal_ignoring_case(request->headers[i].name, wanted)) count++;
+    }
+    return count;
+}
+
+void dp_http_accept_body(dp_http_request *request, size_t max_bytes)
+{
+    request->max_body_bytes = max_bytes;
+}
+
+void dp_http_set_timer(dp_http_request *request, int64_t at_us)
+{
+    event_loop *loop = request->loop;
+    request->timer.kind = TIMER_REQUEST;
+    if (at_us == 0) {
+        dp_timer_heap_cancel(&loop->timers, &request->timer);
+    } else if (!dp_timer_heap_set(&loop->timers, &request->timer, at_us)) {
+        dp_log_entry(loop->server->log, DP_LOG_ERROR, "server.http", "out of memory for a timer",
+                     dp_log_integer("timers", (int64_t)loop->timers.count));
+    }
+}
+
+/* ---- from other threads ---- */
+
+static void wake_loop(event_loop *loop)
+{
+    uint64_t one = 1;
+    ssize_t written = write(loop->wake_file, &one, sizeof one);
+    (void)written; /* a full counter wakes as well */
+}
+
+static void post(dp_http_request *request, inbox_flag flag)
+{
+    event_loop *loop = request->loop;
+    pthread_mutex_lock(&loop->inbox_lock);
+    if (request->inbox_flags == 0) {
+        request->inbox_next = NULL;
+        request->inbox_previous = loop->inbox_last;
+        *(loop->inbox_last == NULL ? &loop->inbox_first : &loop->inbox_last->inbox_next) = request;
+        loop->inbox_last = request;
+    }
+    request->inbox_flags |= flag;
+    bool wake = !loop->inbox_signalled && current_loop != loop;
+    if (wake) loop->inbox_signalled = true;
+    pthread_mutex_unlock(&loop->inbox_lock);
+    if (wake) wake_loop(loop);
+}
+
+void dp_http_wake(dp_http_request *request)
+{
+    post(request, INBOX_WAKE);
+}
+
+void dp_http_stream_ready(dp_http_request *request)
+{
+    post(request, INBOX_STREAM);
+}
+
+/* ---- answers ---- */
+
+static bool is_crowded(const event_loop *loop)
+{
+    return loop->connection_count > loop->server->crowded_connections;
+}
+
+static void set_response(dp_http_request *request, const dp_http_response *from, struct MHD_Response *made)
+{
+    dp_http_server *server = request->loop->server;
+    bool complete = made != NULL;
+    for (size_t i = 0; complete && i < from->header_count; i++) {
+        complete = MHD_add_response_header(made, from->headers[i].name, from->headers[i].value) == MHD_YES;
+    }
+    bool close = from->close || atomic_load_explicit(&server->draining, memory_order_relaxed) ||
+                 is_crowded(request->loop);
+    if (complete && close) complete = MHD_add_response_header(made, "Connection", "close") == MHD_YES;
+    if (!complete && made != NULL) MHD_destroy_response(made);
+    request->response = complete ? made : NULL;
+    request->no_memory = !complete;
+    request->status = complete ? from->status : 0;
+}
+
+/* The connection takes the answer up when it goes on. */
+static void resume(dp_http_request *request)
+{
+    if (!request->suspended) return;
+    request->suspended = false;
+    forget_deferred(request);
+    dp_timer_heap_cancel(&request->loop->timers, &request->timer);
+    MHD_resume_connection(request->mhd);
+}
+
+static void deliver(dp_http_request *request)
+{
+    if (current_loop != request->loop) {
+        post(request, INBOX_RESPONSE);
+    } else {
+        resume(request);
+    }
+}
+
+void dp_http_respond(dp_http_request *request, const dp_http_response *response)
+{
+    union {
+        const char *source;
+        void *for_mhd; /* not written to: MHD copies */
+    } body = {.source = response->body.data};
+    struct MHD_Response *made =
+        MHD_create_response_from_buffer(response->body.length, body.for_mhd, MHD_RESPMEM_MUST_COPY);
+    set_response(request, response, made);
+    deliver(request);
+}
+
+typedef struct stream_body {
+    dp_http_stream stream;
+    dp_http_request *request;
+} stream_body;
+
+static ssize_t read_stream(void *context, uint64_t position, char *out, size_t capacity)
+{
+    stream_body *body = context;
+    size_t length = 0;
+    (void)position;
+    switch (body->stream.read(body->stream.context, out, capacity, &length)) {
+    case DP_HTTP_STREAM_DATA: return (ssize_t)length;
+    case DP_HTTP_STREAM_END: return MHD_CONTENT_READER_END_OF_STREAM;
+    case DP_HTTP_STREAM_BROKEN: return MHD_CONTENT_READER_END_WITH_ERROR;
+    case DP_HTTP_STREAM_WAIT: break;
+    }
+    body->request->stream_waits = true;
+    MHD_suspend_connection(body->request->mhd);
+    return 0;
+}
+
+static void close_stream(void *context)
+{
+    stream_body *body = context;
+    body->stream.close(body->stream.context);
+    free(body);
+}
+
+void dp_http_respond_stream(dp_http_request *request, const dp_http_response *response,
+                            const dp_http_stream *stream)
+{
+    struct MHD_Response *made = NULL;
+    stream_body *body = malloc(sizeof *body);
+    if (body != NULL) {
+        *body = (stream_body){*stream, request};
+        made = MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, STREAM_BLOCK_BYTES, read_stream, body,
+                                                 close_stream);
+    }
+    if (made == NULL) {
+        stream->close(stream->context);
+        free(body);
+    }
+    set_response(request, response, made);
+    deliver(request);
+}
+
+void dp_http_defer(dp_http_request *request)
+{
+    event_loop *loop = request->loop;
+    if (request->suspended) return;
+    request->suspended = true;
+    request->deferred_next = loop->deferred;
+    request->deferred_previous = NULL;
+    if (loop->deferred != NULL) loop->deferred->deferred_previous = request;
+    loop->deferred = request;
+    MHD_suspend_connection(request->mhd);
+}
+
+static enum MHD_Result queue_response(dp_http_request *request)
+{
+    struct MHD_Response *response = request->response;
+    request->response = NULL;
+    enum MHD_Result result = MHD_queue_response(request->mhd, request->status, response);
+    MHD_destroy_response(response);
+    if (result != MHD_YES) request->status = 0;
+    return result;
+}
+
+/* ---- what a header may not be ---- */
+
+static bool is_token(dp_slice text)
+{
+    static const char others[] = "!#$%&'*+-.^_`|~";
+    for (size_t i = 0; i < text.length; i++) {
+        char c = text.data[i];
+        bool plain = (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
+        if (!plain && (c == '\0' || strchr(others, c) == NULL)) return false;
+    }
+    return text.length > 0;
+}
+
+static bool is_field_value(dp_slice text)
+{
+    for (size_t i = 0; i < text.length; i++) {
+        unsigned char byte = (unsigned char)text.data[i];
+        if ((byte < 0x20 && byte != '\t') || byte == 0x7F) return false;
+    }
+    return true;
+}
+
+static void refuse(dp_http_request *request, unsigned status, const char *detail)
+{
+    if (request->malformed_status != 0) return;
+    request->malformed_status = status;
+    request->malformed_detail = detail;
+}
+
+static enum MHD_Result collect_header(void *context, enum MHD_ValueKind kind, const char *name,
+                                      size_t name_length, const char *value, size_t value_length)
+{
+    dp_http_request *request = context;
+    (void)kind;
+    if (request->header_count == MAX_HEADERS) {
+        refuse(request, 431, "Too many header fields");
+        return MHD_NO;
+    }
+    dp_http_header *header = &request->headers[request->header_count++];
+    header->name = dp_slice_make(name, name_length);
+    header->value = dp_slice_make(value == NULL ? "" : value, value == NULL ? 0 : value_length);
+    if (!is_token(header->name)) refuse(request, 400, "A header name has a character that is not allowed");
+    if (!is_field_value(header->value)) refuse(request, 400, "A header value has a control character");
+    return MHD_YES;
+}
+
+/* The shapes that request smuggling is made of (RFC 9112, section 6.3 and 3.2). */
+static void check_framing(dp_http_request *request, const char *version)
+{
+    dp_slice length = {"", 0};
+    dp_slice coding = {"", 0};
+    size_t lengths = dp_http_request_header_count(request, "Content-Length");
+    size_t codings = dp_http_request_header_count(request, "Transfer-Encoding");
+    size_t hosts = dp_http_request_header_count(request, "Host");
+    dp_http_request_header(request, "Content-Length", &length);
+    dp_http_request_header(request, "Transfer-Encoding", &coding);
+    uint64_t bytes = 0;
+    if (lengths > 1) refuse(request, 400, "Content-Length is given more than once");
+    if (lengths > 0 && codings > 0)
+        refuse(request, 400, "Content-Length and Transfer-Encoding are both given");
+    if (codings > 1 || (codings == 1 && !dp_slice_equal_ignoring_case(coding, DP_SLICE_LITERAL("chunked"))))
+        refuse(request, 400, "Transfer-Encoding is not 'chunked'");
+    if (codings > 0 && strcmp(version, "HTTP/1.0") == 0)
+        refuse(request, 400, "Transfer-Encoding in HTTP/1.0");
+    if (lengths == 1 && !dp_slice_to_u64(length, INT64_MAX, &bytes))
+        refuse(request, 400, "Content-Length is not a number");
+    if (hosts > 1) refuse(request, 400, "Host is given more than once");
+    if (hosts == 0 && strcmp(version, "HTTP/1.1") == 0) refuse(request, 400, "Host is missing");
+    request->has_body = bytes > 0 || codings > 0;
+    request->reserved_bytes = (size_t)bytes;
+}
+
+static void check_header(dp_http_request *request, const char *version)
+{
+    MHD_get_connection_values_n(request->mhd, MHD_HEADER_KIND, collect_header, request);
+    check_framing(request, version);
+    if (strcmp(version, "HTTP/1.1") != 0 && strcmp(version, "HTTP/1.0") != 0)
+        refuse(request, 400, "The protocol version is not HTTP/1.1 or HTTP/1.0");
+    if (!is_token(request->method)) refuse(request, 400, "The method has a character that is not allowed");
+    if (request->target_too_long) refuse(request, 414, "The request target is longer than 8192 bytes");
+    if (!request->target_valid) refuse(request, 400, "The request target is malformed");
+}
+
+/* Takes what Content-Length announces out of the common body memory, so that it cannot be promised away. */
+static void reserve_body(dp_http_request *request)
+{
+    dp_http_server *server = request->loop->server;
+    size_t announced = request->reserved_bytes;
+    request->reserved_bytes = 0;
+    if (!request->has_body) return;
+    if (announced > request->max_body_bytes) {
+        refuse(request, 413, "The body is larger than this endpoint accepts");
+        return;
+    }
+    size_t wanted = announced > 0 ? announced : request->max_body_bytes;
+    if (atomic_fetch_add(&server->body_memory_bytes, wanted) + wanted > MAX_BODY_MEMORY_BYTES)
+        refuse(request, 503, "Too many bodies are being received");
+    request->reserved_bytes = wanted;
+    request->body.max_bytes = request->max_body_bytes + 1;
+    if (announced > 0 && request->malformed_status == 0 && !dp_buffer_reserve(&request->body, announced))
+        refuse(request, 503, "Out of memory for the body");
+}
+
+/* ---- MHD's callbacks ---- */
+
+static void *begin_request(void *context, const char *uri, struct MHD_Connection *mhd)
+{
+    event_loop *loop = context;
+    const union MHD_ConnectionInfo *info = MHD_get_connection_info(mhd, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
+    connection *owner = info == NULL ? NULL : info->socket_context;
+    dp_http_request *request = owner == NULL ? NULL : new_request(loop);
+    if (request == NULL) return NULL;
+    request->owner = owner;
+    request->mhd = mhd;
+    owner->request = request;
+    size_t length = strnlen(uri, MAX_TARGET_BYTES + 1);
+    request->target_too_long = length > MAX_TARGET_BYTES;
+    char *copy = request->short_target;
+    if (length > sizeof request->short_target) copy = request->long_target = malloc(length);
+    if (copy == NULL) return request; /* target_valid stays false */
+    memcpy(copy, uri, length);
+    request->target_valid = dp_request_target_parse(dp_slice_make(copy, length), &request->target);
+    return request;
+}
+
+static void set_phase(connection *owner, bool tracked, int64_t timeout_us)
+{
+    owner->is_tracked = tracked;
+    owner->deadline_us = owner->loop->now_us + timeout_us;
+    /* The timer is only pulled forward; when it comes too early it is set again. */
+    if (tracked && (owner->timer.place == 0 || owner->timer.at_us > owner->deadline_us))
+        dp_timer_heap_set(&owner->loop->timers, &owner->timer, owner->deadline_us);
+}
+
+static enum MHD_Result after_handler(dp_http_request *request)
+{
+    if (request->suspended) return MHD_YES; /* another thread may be setting the response */
+    if (request->response == NULL) return request->no_memory ? MHD_NO : MHD_YES;
+    return queue_response(request);
+}
+
+static enum MHD_Result handle_header(dp_http_request *request, const char *method, const char *version)
+{
+    dp_http_server *server = request->loop->server;
+    request->headers_seen = true;
+    request->method = dp_slice_of_text(method);
+    request->started_us = request->loop->now_us;
+    atomic_fetch_add_explicit(&server->active, 1, memory_order_relaxed);
+    check_header(request, version);
+    if (request->malformed_status == 0) server->handlers.on_headers(server->handlers.context, request);
+    if (request->malformed_status == 0 && request->response == NULL && !request->no_memory)
+        reserve_body(request);
+    if (request->malformed_status != 0) {
+        request->max_body_bytes = 0;
+        server->handlers.on_malformed(server->handlers.context, request, request->malformed_status,
+                                      request->malformed_detail);
+    }
+    int64_t body_timeout_us = atomic_load_explicit(&server->body_timeout_us, memory_order_relaxed);
+    set_phase(request->owner, request->has_body, body_timeout_us);
+    return after_handler(request);
+}
+
+static enum MHD_Result take_body(dp_http_request *request, const char *data, size_t *length)
+{
+    size_t room = request->max_body_bytes - request->body.length;
+    if (request->body_too_large || *length > room) {
+        /* An answer can only be queued after the body: read on for a while, then cut. */
+        request->body_too_large = true;
+        request->discarded_bytes += *length;
+        dp_buffer_clear(&request->body);
+        if (request->discarded_bytes > (size_t)1 << 20) return MHD_NO;
+    } else {
+        dp_buffer_append(&request->body, data, *length);
+        if (request->body.failed) return MHD_NO;
+    }
+    *length = 0;
+    return MHD_YES;
+}
+
+static enum MHD_Result handle_request(dp_http_request *request)
+{
+    const dp_http_handlers *handlers = &request->loop->server->handlers;
+    request->dispatched = true;
+    request->owner->is_tracked = false;
+    if (request->body_too_large) {
+        handlers->on_malformed(handlers->context, request, 413,
+                               "The body is larger than this endpoint accepts");
+    } else {
+        handlers->on_request(handlers->context, request);
+    }
+    return after_handler(request);
+}
+
+static enum MHD_Result handle(void *context, struct MHD_Connection *mhd, const char *url, const char *method,
+                              const char *version, const char *upload_data, size_t *upload_length,
+                              void **request_slot)
+{
+    dp_http_request *request = *request_slot;
+    (void)context;
+    (void)mhd;
+    (void)url;
+    if (request == NULL) return MHD_NO;
+    if (!request->headers_seen) return handle_header(request, method, version);
+    if (request->status != 0 && request->response == NULL) return MHD_YES; /* queued */
+    if (*upload_length > 0) return take_body(request, upload_data, upload_length);
+    if (request->response != NULL) return queue_response(request);
+    if (request->no_memory) return MHD_NO;
+    return request->dispatched ? MHD_YES : handle_request(request);
+}
+
+static void end_request(dp_http_request *request)
+{
+    dp_http_server *server = request->loop->server;
+    connection *owner = request->owner;
+    owner->request = NULL;
+    if (request->headers_seen) {
+        server->handlers.on_done(server->handlers.context, request, request->status);
+        atomic_store_explicit(&server->last_activity_us, request->loop->now_us, memory_order_relaxed);
+        atomic_fetch_sub_explicit(&server->active, 1, memory_order_release);
+    }
+    free_request(request);
+    set_phase(owner, true, atomic_load_explicit(&server->header_timeout_us, memory_order_relaxed));
+}
+
+static void complete_request(void *context, struct MHD_Connection *mhd, void **request_slot,
+                             enum MHD_RequestTerminationCode code)
+{
+    (void)context;
+    (void)mhd;
+    (void)code;
+    dp_http_request *request = *request_slot;
+    *request_slot = NULL;
+    if (request != NULL) end_request(request);
+}
+
+static bool is_loopback_address(const struct sockaddr *address)
+{
+    union {
+        const struct sockaddr *any;
+        const struct sockaddr_in *v4;
+        const struct sockaddr_in6 *v6;
+    } peer = {.any = address};
+    if (address->sa_family == AF_INET) return ntohl(peer.v4->sin_addr.s_addr) >> 24 == 127;
+    if (address->sa_family != AF_INET6) return false;
+    const struct in6_addr *v6 = &peer.v6->sin6_addr;
+    return IN6_IS_ADDR_LOOPBACK(v6) || (IN6_IS_ADDR_V4MAPPED(v6) && v6->s6_addr[12] == 127);
+}
+
+static connection *begin_connection(event_loop *loop, struct MHD_Connection *mhd)
+{
+    dp_http_server *server = loop->server;
+    const union MHD_ConnectionInfo *file = MHD_get_connection_info(mhd, MHD_CONNECTION_INFO_CONNECTION_FD);
+    const union MHD_ConnectionInfo *peer = MHD_get_connection_info(mhd, MHD_CONNECTION_INFO_CLIENT_ADDRESS);
+    connection *owner = calloc(1, sizeof *owner);
+    if (owner == NULL || file == NULL || peer == NULL) {
+        free(owner);
+        return NULL;
+    }
+    owner->loop = loop;
+    owner->file = file->connect_fd;
+    owner->is_loopback = is_loopback_address(peer->client_addr);
+    owner->timer.kind = TIMER_CONNECTION;
+    loop->connection_count++;
+    atomic_fetch_add_explicit(&server->connections, 1, memory_order_relaxed);
+    server->handlers.on_connection(server->handlers.context);
+    set_phase(owner, true, atomic_load_explicit(&server->header_timeout_us, memory_order_relaxed));
+    return owner;
+}
+
+static void notify_connection(void *context, struct MHD_Connection *mhd, void **socket_context,
+                              enum MHD_ConnectionNotificationCode code)
+{
+    event_loop *loop = context;
+    if (code == MHD_CONNECTION_NOTIFY_STARTED) {
+        *socket_context = begin_connection(loop, mhd);
+        return;
+    }
+    connection *owner = *socket_context;
+    if (owner == NULL) return;
+    if (owner->request != NULL) end_request(owner->request);
+    dp_timer_heap_cancel(&loop->timers, &owner->timer);
+    loop->connection_count--;
+    atomic_fetch_sub_explicit(&loop->server->connections, 1, memory_order_relaxed);
+    free(owner);
+}
+
+/* The path stays as it was sent; our own code decodes it. */
+static size_t keep_encoded(void *context, struct MHD_Connection *mhd, char *text)
+{
+    (void)context;
+    (void)mhd;
+    return strlen(text);
+}
+
+static void log_library(void *context, const char *format, va_list arguments)
+{
+    event_loop *loop = context;
+    char text[512];
+    if (!dp_log_enabled(loop->server->log, DP_LOG_DEBUG)) return;
+    vsnprintf(text, sizeof text, format, arguments);
+    dp_slice trimmed = dp_slice_trim(dp_slice_of_text(text));
+    dp_log_entry(loop->server->log, DP_LOG_DEBUG, "server.http", "libmicrohttpd",
+                 dp_log_slice("text", trimmed));
+}
+
+/* ---- the event thread ---- */
+
+static void expire_connection(connection *owner)
+{
+    event_loop *loop = owner->loop;
+    int64_t now_us = loop->now_us;
+    if (owner->is_tracked && owner->deadline_us <= now_us) {
+        owner->is_tracked = false;
+        const dp_http_handlers *handlers = &loop->server->handlers;
+        handlers->on_connection_timeout(handlers->context);
+        shutdown(owner->file, SHUT_RDWR); /* MHD sees the end and closes */
+    } else if (owner->is_tracked) {
+        dp_timer_heap_set(&loop->timers, &owner->timer, owner->deadline_us);
+    }
+    /* Otherwise the next phase sets it again. */
+}
+
+static void run_timers(event_loop *loop)
+{
+    dp_http_server *server = loop->server;
+    dp_timer *timer;
+    while ((timer = dp_timer_heap_take_due(&loop->timers, loop->now_us)) != NULL) {
+        char *at = (char *)timer;
+        if (timer->kind == TIMER_CONNECTION) {
+            expire_connection((connection *)(void *)(at - offsetof(connection, timer)));
+        } else {
+            dp_http_request *request = (dp_http_request *)(void *)(at - offsetof(dp_http_request, timer));
+            server->handlers.on_timer(server->handlers.context, request);
+        }
+    }
+}
+
+static void handle_posted(dp_http_request *request, unsigned flags)
+{
+    const dp_http_handlers *handlers = &request->loop->server->handlers;
+    if ((flags & INBOX_STREAM) != 0 && request->stream_waits) {
+        request->stream_waits = false;
+        MHD_resume_connection(request->mhd);
+    }
+    if ((flags & INBOX_RESPONSE) != 0) {
+        resume(request);
+    } else if ((flags & INBOX_WAKE) != 0 && request->suspended) {
+        handlers->on_wake(handlers->context, request);
+    }
+}
+
+/* Takes one at a time: a handler may end or post others. */
+static void run_inbox(event_loop *loop)
+{
+    for (;;) {
+        pthread_mutex_lock(&loop->inbox_lock);
+        dp_http_request *request = loop->inbox_first;
+        unsigned flags = 0;
+        loop->inbox_signalled = false;
+        if (request != NULL) {
+            flags = request->inbox_flags;
+            request->inbox_flags = 0;
+            loop->inbox_first = request->inbox_next;
+            *(loop->inbox_first == NULL ? &loop->inbox_last : &loop->inbox_first->inbox_previous) = NULL;
+        }
+        pthread_mutex_unlock(&loop->inbox_lock);
+        if (request == NULL) return;
+        handle_posted(request, flags);
+    }
+}
+
+static bool inbox_is_empty(event_loop *loop)
+{
+    pthread_mutex_lock(&loop->inbox_lock);
+    bool empty = loop->inbox_first == NULL;
+    pthread_mutex_unlock(&loop->inbox_lock);
+    return empty;
+}
+
+/* How long nothing will happen unless a file becomes ready. */
+static int poll_timeout_ms(event_loop *loop)
+{
+    MHD_UNSIGNED_LONG_LONG library_ms;
+    int64_t timeout_ms = LONGEST_POLL_MS;
+    if (MHD_get_timeout(loop->daemon, &library_ms) == MHD_YES && (int64_t)library_ms < timeout_ms)
+        timeout_ms = (int64_t)library_ms;
+    const dp_timer *first = dp_timer_heap_first(&loop->timers);
+    if (first != NULL) {
+        int64_t left_ms = (first->at_us - loop->now_us + 999) / 1000;
+        if (left_ms < timeout_ms) timeout_ms = left_ms;
+    }
+    if (timeout_ms <= 0 || !inbox_is_empty(loop)) return 0;
+    return (int)timeout_ms;
+}
+
+static void run_once(event_loop *loop)
+{
+    struct pollfd files[2] = {{.fd = loop->poll_file, .events = POLLIN},
+                              {.fd = loop->wake_file, .events = POLLIN}};
+    poll(files, 2, poll_timeout_ms(loop));
+    loop->now_us = dp_clock_monotonic_us();
+    if (files[1].revents != 0) {
+        uint64_t count;
+        ssize_t got = read(loop->wake_file, &count, sizeof count);
+        (void)got;
+    }
+    run_inbox(loop);
+    run_timers(loop);
+    MHD_run(loop->daemon);
+}
+
+/* Nobody may be suspended when the daemon stops. */
+static void end_deferred(event_loop *loop)
+{
+    const dp_http_handlers *handlers = &loop->server->handlers;
+    while (loop->deferred != NULL) {
+        dp_http_request *request = loop->deferred;
+        handlers->on_malformed(handlers->context, request, 503, "The server is shutting down");
+        if (loop->deferred == request) resume(request);
+    }
+}
+
+static void *run_loop(void *context)
+{
+    event_loop *loop = context;
+    dp_http_server *server = loop->server;
+    current_loop = loop;
+    while (!atomic_load_explicit(&server->stopping, memory_order_acquire)) {
+        run_once(loop);
+    }
+    end_deferred(loop);
+    loop->now_us = dp_clock_monotonic_us();
+    MHD_run(loop->daemon);
+    return NULL;
+}
+
+/* ---- start and stop ---- */
+
+static dp_status open_socket(const dp_http_options *options, int *file, uint16_t *port, dp_error *error)
+{
+    struct addrinfo hints = {.ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE};
+    struct addrinfo *found = NULL;
+    char service[8];
+    snprintf(service, sizeof service, "%u", (unsigned)options->port);
+    int fault = getaddrinfo(options->host, service, &hints, &found);
+    if (fault != 0)
+        return dp_error_set(error, DP_STATUS_USAGE, "--host: '%s' is no address: %s", options->host,
+                            gai_strerror(fault));
+    int socket_file = socket(found->ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    int one = 1;
+    bool bound =
+        socket_file >= 0 && setsockopt(socket_file, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one) == 0 &&
+        bind(socket_file, found->ai_addr, found->ai_addrlen) == 0 && listen(socket_file, LISTEN_BACKLOG) == 0;
+    int cause = errno;
+    freeaddrinfo(found);
+    struct sockaddr_storage own;
+    socklen_t own_length = sizeof own;
+    if (bound) bound = getsockname(socket_file, (struct sockaddr *)&own, &own_length) == 0;
+    if (!bound) {
+        if (socket_file >= 0) close(socket_file);
+        dp_error_set(error, DP_STATUS_IO, "unable to listen on %s port %u: %s", options->host,
+                     (unsigned)options->port, strerror(cause));
+        if (cause == EADDRINUSE)
+            dp_error_hint(error, "another program uses the port; choose one with --port");
+        return DP_STATUS_IO;
+    }
+    const struct sockaddr_in *v4 = (const struct sockaddr_in *)(const void *)&own;
+    const struct sockaddr_in6 *v6 = (const struct sockaddr_in6 *)(const void *)&own;
+    *port = ntohs(own.ss_family == AF_INET6 ? v6->sin6_port : v4->sin_port);
+    *file = socket_file;
+    return DP_STATUS_OK;
+}
+
+static unsigned connection_limit(const dp_http_options *options)
+{
+    struct rlimit files;
+    uint64_t limit = options->max_connections;
+    if (getrlimit(RLIMIT_NOFILE, &files) == 0) {
+        files.rlim_cur = files.rlim_max; /* each connection is a file */
+        setrlimit(RLIMIT_NOFILE, &files);
+        if (files.rlim_max > 2 * RESERVED_FILES && limit > files.rlim_max - RESERVED_FILES)
+            limit = files.rlim_max - RESERVED_FILES;
+    }
+    return (unsigned)(limit / options->thread_count);
+}
+
+static bool start_daemon(event_loop *loop, const dp_http_options *options, int listen_file)
+{
+    struct MHD_OptionItem tls[] = {
+        {MHD_OPTION_END, 0, NULL}, {MHD_OPTION_END, 0, NULL}, {MHD_OPTION_END, 0, NULL}};
+    unsigned flags = MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG;
+    if (options->tls_certificate != NULL) {
+        union {
+            const char *text;
+            void *for_mhd; /* MHD copies it */
+        } certificate = {options->tls_certificate}, key = {options->tls_key};
+        flags |= MHD_USE_TLS;
+        tls[0] = (struct MHD_OptionItem){MHD_OPTION_HTTPS_MEM_CERT, 0, certificate.for_mhd};
+        tls[1] = (struct MHD_OptionItem){MHD_OPTION_HTTPS_MEM_KEY, 0, key.for_mhd};
+    }
+    loop->daemon = MHD_start_daemon(
+        flags, 0, NULL, NULL, handle, loop, MHD_OPTION_EXTERNAL_LOGGER, log_library, loop,
+        MHD_OPTION_LISTEN_SOCKET, listen_file, MHD_OPTION_CONNECTION_LIMIT, connection_limit(options),
+        MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)CONNECTION_MEMORY_BYTES, MHD_OPTION_CONNECTION_TIMEOUT,
+        (unsigned)IDLE_TIMEOUT_SECONDS, MHD_OPTION_STRICT_FOR_CLIENT, 1, MHD_OPTION_SIGPIPE_HANDLED_BY_APP, 1,
+        MHD_OPTION_UNESCAPE_CALLBACK, keep_encoded, NULL, MHD_OPTION_URI_LOG_CALLBACK, begin_request, loop,
+        MHD_OPTION_NOTIFY_COMPLETED, complete_request, NULL, MHD_OPTION_NOTIFY_CONNECTION, notify_connection,
+        loop, MHD_OPTION_ARRAY, tls, MHD_OPTION_END);
+    return loop->daemon != NULL;
+}
+
+static dp_status start_loop(event_loop *loop, const dp_http_options *options, dp_error *error)
+{
+    dp_http_server *server = loop->server;
+    int listen_file = fcntl(server->listen_file, F_DUPFD_CLOEXEC, 3);
+    loop->wake_file = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+    loop->now_us = dp_clock_monotonic_us();
+    if (listen_file < 0 || loop->wake_file < 0)
+        return dp_error_set(error, DP_STATUS_IO, "unable to start an event thread: %s", strerror(errno));
+    if (!start_daemon(loop, options, listen_file)) {
+        close(listen_file);
+        dp_error_set(error, DP_STATUS_IO, "unable to start libmicrohttpd");
+        if (options->tls_certificate != NULL)
+            dp_error_hint(error, "check that --tls-cert and --tls-key are PEM files that belong together");
+        return DP_STATUS_IO;
+    }
+    const union MHD_DaemonInfo *info = MHD_get_daemon_info(loop->daemon, MHD_DAEMON_INFO_EPOLL_FD);
+    if (info == NULL) return dp_error_set(error, DP_STATUS_IO, "libmicrohttpd was built without epoll");
+    loop->poll_file = info->epoll_fd;
+    return DP_STATUS_OK;
+}
+
+static dp_status start_threads(dp_http_server *server, dp_error *error)
+{
+    sigset_t all;
+    sigset_t before;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before); /* signals are the main thread's */
+    int fault = 0;
+    for (unsigned i = 0; i < server->thread_count && fault == 0; i++) {
+        fault = pthread_create(&server->loops[i].thread, NULL, run_loop, &server->loops[i]);
+        server->loops[i].thread_started = fault == 0;
+    }
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    if (fault == 0) return DP_STATUS_OK;
+    return dp_error_set(error, DP_STATUS_IO, "unable to start an event thread: %s", strerror(fault));
+}
+
+dp_status dp_http_server_start(const dp_http_options *options, const dp_http_handlers *handlers,
+                               dp_http_server **out, dp_error *error)
+{
+    dp_http_server *server = calloc(1, sizeof *server + options->thread_count * sizeof(event_loop));
+    if (server == NULL) return dp_error_no_memory(error, "the HTTP server");
+    server->handlers = *handlers;
+    server->log = options->log;
+    server->user_bytes = options->request_user_bytes;
+    server->crowded_connections = CROWDED_CONNECTIONS / options->thread_count;
+    server->listen_file = -1;
+    dp_http_server_set_timeouts(server, 60 * 1000000, 60 * 1000000);
+    dp_status status = open_socket(options, &server->listen_file, &server->port, error);
+    for (unsigned i = 0; status == DP_STATUS_OK && i < options->thread_count; i++) {
+        server->loops[i].server = server;
+        server->loops[i].wake_file = -1;
+        pthread_mutex_init(&server->loops[i].inbox_lock, NULL);
+        server->thread_count = i + 1;
+        status = start_loop(&server->loops[i], options, error);
+    }
+    if (status == DP_STATUS_OK) status = start_threads(server, error);
+    if (status != DP_STATUS_OK) {
+        dp_http_server_stop(server, 0);
+        dp_http_server_free(server);
+        return status;
+    }
+    *out = server;
+    return DP_STATUS_OK;
+}
+
+void dp_http_server_set_timeouts(dp_http_server *server, int64_t header_timeout_us, int64_t body_timeout_us)
+{
+    atomic_store(&server->header_timeout_us, header_timeout_us);
+    atomic_store(&server->body_timeout_us, body_timeout_us);
+}
+
+uint16_t dp_http_server_port(const dp_http_server *server)
+{
+    return server->port;
+}
+
+unsigned dp_http_server_connection_count(const dp_http_server *server)
+{
+    return atomic_load_explicit(&server->connections, memory_order_relaxed);
+}
+
+static void stop_accepting(dp_http_server *server)
+{
+    atomic_store(&server->draining, true);
+    for (unsigned i = 0; i < server->thread_count; i++) {
+        if (server->loops[i].daemon == NULL) continue;
+        MHD_socket file = MHD_quiesce_daemon(server->loops[i].daemon);
+        if (file != MHD_INVALID_SOCKET) close(file);
+    }
+    if (server->listen_file >= 0) close(server->listen_file);
+    server->listen_file = -1;
+}
+
+/* Nothing is at work, and nothing has been for a moment: what clients had already sent is answered. */
+static bool is_drained(const dp_http_server *server)
+{
+    if (atomic_load_explicit(&server->active, memory_order_acquire) > 0) return false;
+    return dp_clock_monotonic_us() - atomic_load(&server->last_activity_us) > DRAIN_US;
+}
+
+bool dp_http_server_stop(dp_http_server *server, int64_t grace_us)
+{
+    int64_t give_up_us = dp_clock_monotonic_us() + grace_us;
+    atomic_store(&server->last_activity_us, dp_clock_monotonic_us());
+    stop_accepting(server);
+    while (grace_us > 0 && !is_drained(server) && dp_clock_monotonic_us() < give_up_us) {
+        usleep(5000);
+    }
+    bool finished = atomic_load(&server->active) == 0;
+    atomic_store_explicit(&server->stopping, true, memory_order_release);
+    for (unsigned i = 0; i < server->thread_count; i++) {
+        event_loop *loop = &server->loops[i];
+        if (loop->thread_started) {
+            wake_loop(loop);
+            pthread_join(loop->thread, NULL);
+        }
+        if (loop->daemon != NULL) MHD_stop_daemon(loop->daemon);
+        loop->daemon = NULL;
+    }
+    return finished;
+}
+
+void dp_http_server_free(dp_http_server *server)
+{
+    if (server == NULL) return;
+    for (unsigned i = 0; i < server->thread_count; i++) {
+        event_loop *loop = &server->loops[i];
+        while (loop->free_requests != NULL) {
+            dp_http_request *request = loop->free_requests;
+            loop->free_requests = request->free_next;
+            free(request);
+        }
+        dp_timer_heap_release(&loop->timers);
+        if (loop->wake_file >= 0) close(loop->wake_file);
+        pthread_mutex_destroy(&loop->inbox_lock);
+    }
+    free(server);
+}

@@ -1,0 +1,315 @@
+#include "server/idempotency_cache.h"
+
+#include <stdlib.h>
+
+#include "base/sha256.h"
+
+enum { MAX_KEPT_KEY_BYTES = 64, FIRST_BUCKET_COUNT = 256 };
+
+typedef struct dp_idempotency_entry {
+    struct dp_idempotency_entry *bucket_next;
+    struct dp_idempotency_entry *used_previous; /* by last use, most recent first; stored entries only */
+    struct dp_idempotency_entry *used_next;
+    struct dp_idempotency_entry *age_previous; /* by creation, oldest first; stored entries only */
+    struct dp_idempotency_entry *age_next;
+    dp_idempotency_waiter *leader;    /* in flight only */
+    dp_idempotency_waiter *followers; /* in the order of arrival */
+    dp_idempotency_waiter *last_follower;
+    uint64_t hash;
+    int64_t expires_us;
+    char value[DP_UUID_TEXT_BYTES];
+    bool is_digest; /* the key is a SHA-256 of the id */
+    uint8_t key_length;
+    char key[]; /* at most MAX_KEPT_KEY_BYTES */
+} entry;
+
+struct dp_idempotency_cache {
+    entry **buckets;
+    size_t bucket_count; /* a power of two */
+    size_t total;        /* stored and in flight */
+    entry *most_recent;
+    entry *least_recent;
+    entry *oldest;
+    entry *youngest;
+    dp_sha256 *sha256;
+    uint32_t max_entries;
+    int64_t ttl_us;
+    uint8_t hash_key[DP_SIPHASH_KEY_BYTES];
+    dp_idempotency_counts counts;
+};
+
+typedef struct cache_key {
+    char digest[DP_SHA256_BYTES];
+    dp_slice bytes;
+    uint64_t hash;
+    bool is_digest;
+} cache_key;
+
+dp_idempotency_cache *dp_idempotency_cache_new(uint32_t max_entries, int64_t ttl_us,
+                                               const uint8_t key[DP_SIPHASH_KEY_BYTES])
+{
+    dp_idempotency_cache *cache = calloc(1, sizeof *cache);
+    if (cache == NULL) return NULL;
+    cache->bucket_count = FIRST_BUCKET_COUNT;
+    cache->buckets = calloc(cache->bucket_count, sizeof(entry *));
+    cache->sha256 = dp_sha256_new();
+    cache->max_entries = max_entries;
+    cache->ttl_us = ttl_us;
+    memcpy(cache->hash_key, key, sizeof cache->hash_key);
+    if (cache->buckets == NULL || cache->sha256 == NULL) {
+        dp_idempotency_cache_free(cache);
+        return NULL;
+    }
+    return cache;
+}
+
+void dp_idempotency_cache_free(dp_idempotency_cache *cache)
+{
+    if (cache == NULL) return;
+    for (size_t i = 0; cache->buckets != NULL && i < cache->bucket_count; i++) {
+        for (entry *at = cache->buckets[i]; at != NULL;) {
+            entry *next = at->bucket_next;
+            free(at);
+            at = next;
+        }
+    }
+    free(cache->buckets);
+    dp_sha256_free(cache->sha256);
+    free(cache);
+}
+
+/* False when the digest of a long id cannot be computed. */
+static bool make_key(dp_idempotency_cache *cache, dp_slice id, cache_key *key)
+{
+    key->is_digest = id.length > MAX_KEPT_KEY_BYTES;
+    key->bytes = id;
+    if (key->is_digest) {
+        uint8_t digest[DP_SHA256_BYTES];
+        if (!dp_sha256_digest(cache->sha256, id, digest)) return false;
+        memcpy(key->digest, digest, sizeof digest);
+        key->bytes = dp_slice_make(key->digest, sizeof key->digest);
+    }
+    key->hash = dp_siphash(cache->hash_key, key->bytes);
+    return true;
+}
+
+static entry **bucket_of(const dp_idempotency_cache *cache, uint64_t hash)
+{
+    return &cache->buckets[hash & (cache->bucket_count - 1)];
+}
+
+static entry *find(const dp_idempotency_cache *cache, const cache_key *key)
+{
+    for (entry *at = *bucket_of(cache, key->hash); at != NULL; at = at->bucket_next) {
+        if (at->hash == key->hash && at->is_digest == key->is_digest &&
+            dp_slice_equal(dp_slice_make(at->key, at->key_length), key->bytes))
+            return at;
+    }
+    return NULL;
+}
+
+/* A table that could not grow stays correct, only slower. */
+static void grow_buckets(dp_idempotency_cache *cache)
+{
+    if (cache->total < cache->bucket_count) return;
+    size_t count = cache->bucket_count * 2;
+    entry **buckets = calloc(count, sizeof(entry *));
+    if (buckets == NULL) return;
+    for (size_t i = 0; i < cache->bucket_count; i++) {
+        for (entry *at = cache->buckets[i]; at != NULL;) {
+            entry *next = at->bucket_next;
+            at->bucket_next = buckets[at->hash & (count - 1)];
+            buckets[at->hash & (count - 1)] = at;
+            at = next;
+        }
+    }
+    free(cache->buckets);
+    cache->buckets = buckets;
+    cache->bucket_count = count;
+}
+
+static void unlink_used(dp_idempotency_cache *cache, entry *item)
+{
+    *(item->used_previous == NULL ? &cache->most_recent : &item->used_previous->used_next) = item->used_next;
+    *(item->used_next == NULL ? &cache->least_recent : &item->used_next->used_previous) = item->used_previous;
+}
+
+static void link_most_recent(dp_idempotency_cache *cache, entry *item)
+{
+    item->used_previous = NULL;
+    item->used_next = cache->most_recent;
+    *(cache->most_recent == NULL ? &cache->least_recent : &cache->most_recent->used_previous) = item;
+    cache->most_recent = item;
+}
+
+static void link_youngest(dp_idempotency_cache *cache, entry *item)
+{
+    item->age_next = NULL;
+    item->age_previous = cache->youngest;
+    *(cache->youngest == NULL ? &cache->oldest : &cache->youngest->age_next) = item;
+    cache->youngest = item;
+}
+
+static void unlink_age(dp_idempotency_cache *cache, entry *item)
+{
+    *(item->age_previous == NULL ? &cache->oldest : &item->age_previous->age_next) = item->age_next;
+    *(item->age_next == NULL ? &cache->youngest : &item->age_next->age_previous) = item->age_previous;
+}
+
+static void remove_from_bucket(dp_idempotency_cache *cache, entry *item)
+{
+    entry **link = bucket_of(cache, item->hash);
+    while (*link != item) {
+        link = &(*link)->bucket_next;
+    }
+    *link = item->bucket_next;
+    cache->total--;
+    free(item);
+}
+
+static void remove_stored(dp_idempotency_cache *cache, entry *item)
+{
+    unlink_used(cache, item);
+    unlink_age(cache, item);
+    cache->counts.entries--;
+    remove_from_bucket(cache, item);
+}
+
+static void evict_to(dp_idempotency_cache *cache, uint32_t max_entries)
+{
+    while (cache->counts.entries > max_entries) {
+        remove_stored(cache, cache->least_recent);
+        cache->counts.evictions_size++;
+    }
+}
+
+uint32_t dp_idempotency_cache_expire(dp_idempotency_cache *cache, int64_t now_us, uint32_t max_count)
+{
+    uint32_t count = 0;
+    while (count < max_count && cache->oldest != NULL && cache->oldest->expires_us <= now_us) {
+        remove_stored(cache, cache->oldest);
+        cache->counts.evictions_age++;
+        count++;
+    }
+    return count;
+}
+
+void dp_idempotency_cache_configure(dp_idempotency_cache *cache, uint32_t max_entries, int64_t ttl_us)
+{
+    cache->max_entries = max_entries;
+    cache->ttl_us = ttl_us;
+    evict_to(cache, max_entries);
+}
+
+static entry *add_in_flight(dp_idempotency_cache *cache, const cache_key *key, dp_idempotency_waiter *leader)
+{
+    entry *item = calloc(1, sizeof *item + key->bytes.length);
+    if (item == NULL) return NULL;
+    item->hash = key->hash;
+    item->is_digest = key->is_digest;
+    item->key_length = (uint8_t)key->bytes.length;
+    memcpy(item->key, key->bytes.data, key->bytes.length);
+    item->leader = leader;
+    grow_buckets(cache);
+    entry **bucket = bucket_of(cache, key->hash);
+    item->bucket_next = *bucket;
+    *bucket = item;
+    cache->total++;
+    cache->counts.in_flight++;
+    return item;
+}
+
+static void join(entry *item, dp_idempotency_waiter *waiter)
+{
+    *waiter = (dp_idempotency_waiter){.entry = item, .previous = item->last_follower};
+    *(item->last_follower == NULL ? &item->followers : &item->last_follower->next) = waiter;
+    item->last_follower = waiter;
+}
+
+static void unjoin(entry *item, dp_idempotency_waiter *waiter)
+{
+    *(waiter->previous == NULL ? &item->followers : &waiter->previous->next) = waiter->next;
+    *(waiter->next == NULL ? &item->last_follower : &waiter->next->previous) = waiter->previous;
+}
+
+dp_idempotency_outcome dp_idempotency_cache_begin(dp_idempotency_cache *cache, dp_slice id, int64_t now_us,
+                                                  dp_idempotency_waiter *waiter,
+                                                  char value[DP_UUID_TEXT_BYTES])
+{
+    cache_key key;
+    *waiter = (dp_idempotency_waiter){0};
+    if (!make_key(cache, id, &key)) return DP_IDEMPOTENCY_REFUSED;
+    entry *item = find(cache, &key);
+    if (item != NULL && item->leader != NULL) {
+        cache->counts.joins++;
+        join(item, waiter);
+        return DP_IDEMPOTENCY_JOIN;
+    }
+    if (item != NULL && item->expires_us <= now_us) {
+        remove_stored(cache, item);
+        cache->counts.evictions_age++;
+        item = NULL;
+    }
+    if (item != NULL) {
+        cache->counts.hits++;
+        unlink_used(cache, item);
+        link_most_recent(cache, item);
+        memcpy(value, item->value, sizeof item->value);
+        return DP_IDEMPOTENCY_HIT;
+    }
+    cache->counts.misses++;
+    item = add_in_flight(cache, &key, waiter);
+    if (item == NULL) return DP_IDEMPOTENCY_REFUSED;
+    waiter->entry = item;
+    waiter->leads = true;
+    return DP_IDEMPOTENCY_LEAD;
+}
+
+dp_idempotency_waiter *dp_idempotency_cache_finish(dp_idempotency_cache *cache, dp_idempotency_waiter *leader,
+                                                   const char value[DP_UUID_TEXT_BYTES], int64_t now_us)
+{
+    entry *item = leader->entry;
+    dp_idempotency_waiter *followers = item->followers;
+    for (dp_idempotency_waiter *at = followers; at != NULL; at = at->next) {
+        at->entry = NULL;
+    }
+    *leader = (dp_idempotency_waiter){0};
+    item->leader = item->followers = item->last_follower = NULL;
+    item->expires_us = now_us + cache->ttl_us;
+    memcpy(item->value, value, sizeof item->value);
+    link_most_recent(cache, item);
+    link_youngest(cache, item);
+    cache->counts.in_flight--;
+    cache->counts.entries++;
+    if (cache->counts.entries > cache->max_entries) {
+        dp_idempotency_cache_expire(cache, now_us, 1);
+        evict_to(cache, cache->max_entries);
+    }
+    return followers;
+}
+
+dp_idempotency_waiter *dp_idempotency_cache_abandon(dp_idempotency_cache *cache,
+                                                    dp_idempotency_waiter *waiter)
+{
+    entry *item = waiter->entry;
+    if (item == NULL) return NULL;
+    bool led = waiter->leads;
+    if (!led) unjoin(item, waiter);
+    *waiter = (dp_idempotency_waiter){0};
+    if (!led) return NULL;
+    dp_idempotency_waiter *heir = item->followers;
+    if (heir == NULL) {
+        cache->counts.in_flight--;
+        remove_from_bucket(cache, item);
+        return NULL;
+    }
+    unjoin(item, heir);
+    *heir = (dp_idempotency_waiter){.entry = item, .leads = true};
+    item->leader = heir;
+    return heir;
+}
+
+dp_idempotency_counts dp_idempotency_cache_counts(const dp_idempotency_cache *cache)
+{
+    return cache->counts;
+}

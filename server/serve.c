@@ -1,0 +1,200 @@
+#include "server/serve.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "server/application.h"
+#include "server/http.h"
+#include "server/service_notify.h"
+
+enum { WATCH_INTERVAL_MS = 500 };
+
+typedef struct running {
+    const dp_serve_options *options;
+    dp_settings settings; /* in force; owned */
+    dp_log *log;
+    dp_application *application;
+    dp_http_server *http;
+    struct timespec dotenv_changed;
+    int64_t dotenv_bytes;
+} running;
+
+static dp_log_level level_of(const dp_settings *settings)
+{
+    dp_log_level level = DP_LOG_INFO;
+    dp_log_level_parse(dp_slice_of_text(dp_settings_text(settings, DP_SETTING_LOG_LEVEL)), &level);
+    return level;
+}
+
+static dp_log_format format_of(const dp_settings *settings)
+{
+    dp_log_format format = DP_LOG_FORMAT_JSON;
+    dp_log_format_parse(dp_slice_of_text(dp_settings_text(settings, DP_SETTING_LOG_FORMAT)), &format);
+    return format;
+}
+
+static dp_status start_log(running *run, dp_error *error)
+{
+    const dp_log_options options = {.file = STDERR_FILENO,
+                                    .level = level_of(&run->settings),
+                                    .format = format_of(&run->settings),
+                                    .colour = isatty(STDERR_FILENO) == 1};
+    return dp_log_new(&options, &run->log, error);
+}
+
+static void apply_timeouts(running *run)
+{
+    dp_http_server_set_timeouts(
+        run->http, (int64_t)dp_settings_number(&run->settings, DP_SETTING_HEADER_TIMEOUT) * 1000000,
+        (int64_t)dp_settings_number(&run->settings, DP_SETTING_BODY_TIMEOUT) * 1000000);
+}
+
+static dp_status start_http(running *run, dp_error *error)
+{
+    const dp_settings *settings = &run->settings;
+    const dp_http_options options = {
+        .host = dp_settings_text(settings, DP_SETTING_HOST),
+        .port = (uint16_t)dp_settings_number(settings, DP_SETTING_PORT),
+        .thread_count = (unsigned)dp_settings_number(settings, DP_SETTING_WORKERS),
+        .max_connections = (unsigned)dp_settings_number(settings, DP_SETTING_MAX_CONNECTIONS),
+        .request_user_bytes = dp_application_request_bytes(),
+        .log = run->log,
+    };
+    dp_http_handlers handlers = dp_application_handlers(run->application);
+    dp_status status = dp_http_server_start(&options, &handlers, &run->http, error);
+    if (status != DP_STATUS_OK) return status;
+    dp_application_attach(run->application, run->http);
+    apply_timeouts(run);
+    return DP_STATUS_OK;
+}
+
+/* The one line on standard output: programs that start the server wait for it and read the port from it. */
+static void report_ready(const running *run)
+{
+    const dp_settings *settings = &run->settings;
+    const char *host = dp_settings_text(settings, DP_SETTING_HOST);
+    bool is_v6 = strchr(host, ':') != NULL;
+    unsigned port = dp_http_server_port(run->http);
+    const char *scheme = dp_settings_text(settings, DP_SETTING_TLS_CERT) == NULL ? "http" : "https";
+    dp_log_entry(
+        run->log, DP_LOG_INFO, "server.startup", "dpone server started", dp_log_text("host", host),
+        dp_log_integer("port", port), dp_log_text("version", DPONE_VERSION),
+        dp_log_integer("workers", (int64_t)dp_settings_number(settings, DP_SETTING_WORKERS)),
+        dp_log_integer("max_concurrency", (int64_t)dp_settings_number(settings, DP_SETTING_MAX_CONCURRENCY)),
+        dp_log_integer("request_timeout", (int64_t)dp_settings_number(settings, DP_SETTING_REQUEST_TIMEOUT)),
+        dp_log_integer("cache_max_size", (int64_t)dp_settings_number(settings, DP_SETTING_CACHE_MAX_SIZE)),
+        dp_log_integer("cache_ttl_seconds",
+                       (int64_t)dp_settings_number(settings, DP_SETTING_CACHE_TTL_SECONDS)));
+    printf("dpone: listening on %s://%s%s%s:%u\n", scheme, is_v6 ? "[" : "", host, is_v6 ? "]" : "", port);
+    fflush(stdout);
+    dp_service_notify("READY=1");
+}
+
+/* Names the settings that changed but need a restart. */
+static void log_unapplied(const running *run, const dp_settings *fresh)
+{
+    for (dp_setting setting = 0; setting < DP_SETTING_COUNT; setting++) {
+        const char *before = dp_settings_text(&run->settings, setting);
+        const char *after = dp_settings_text(fresh, setting);
+        bool same = before == NULL || after == NULL ? before == after : strcmp(before, after) == 0;
+        if (same || dp_setting_is_live(setting)) continue;
+        dp_log_entry(run->log, DP_LOG_WARNING, "server.settings", "a changed setting needs a restart",
+                     dp_log_text("setting", dp_setting_environment(setting)));
+    }
+}
+
+static void reload(running *run)
+{
+    dp_settings fresh;
+    dp_error error = DP_ERROR_INIT;
+    dp_service_notify("RELOADING=1");
+    if (run->options->load(run->options->context, &fresh, &error) != DP_STATUS_OK) {
+        dp_log_entry(run->log, DP_LOG_ERROR, "server.settings", "settings not reloaded; the old ones stay",
+                     dp_log_text("error", error.message));
+        dp_service_notify("READY=1");
+        return;
+    }
+    log_unapplied(run, &fresh);
+    dp_settings_release(&run->settings);
+    run->settings = fresh;
+    dp_log_configure(run->log, level_of(&run->settings), format_of(&run->settings));
+    dp_application_configure(run->application, &run->settings);
+    apply_timeouts(run);
+    dp_log_entry(run->log, DP_LOG_INFO, "server.settings", "settings reloaded",
+                 dp_log_integer("max_concurrency",
+                                (int64_t)dp_settings_number(&run->settings, DP_SETTING_MAX_CONCURRENCY)));
+    dp_service_notify("READY=1");
+}
+
+/* Whether .env is another than when last asked; a missing one counts as empty. */
+static bool dotenv_changed(running *run)
+{
+    struct stat now = {0};
+    if (stat(".env", &now) != 0) now = (struct stat){.st_size = -1};
+    bool same = now.st_size == run->dotenv_bytes && now.st_mtim.tv_sec == run->dotenv_changed.tv_sec &&
+                now.st_mtim.tv_nsec == run->dotenv_changed.tv_nsec;
+    run->dotenv_bytes = now.st_size;
+    run->dotenv_changed = now.st_mtim;
+    return !same;
+}
+
+static void wait_for_end(running *run, const sigset_t *signals)
+{
+    const struct timespec interval = {.tv_nsec = WATCH_INTERVAL_MS * 1000000L};
+    dotenv_changed(run);
+    for (;;) {
+        siginfo_t info;
+        int signal = run->options->watches_dotenv ? sigtimedwait(signals, &info, &interval)
+                                                  : sigwaitinfo(signals, &info);
+        if (signal == SIGTERM || signal == SIGINT) {
+            dp_log_entry(run->log, DP_LOG_INFO, "server.shutdown", "dpone server stopping",
+                         dp_log_text("signal", signal == SIGTERM ? "SIGTERM" : "SIGINT"));
+            return;
+        }
+        if (signal == SIGHUP || (signal < 0 && errno == EAGAIN && dotenv_changed(run))) reload(run);
+    }
+}
+
+static void stop(running *run)
+{
+    dp_service_notify("STOPPING=1");
+    int64_t grace_us = (int64_t)dp_settings_number(&run->settings, DP_SETTING_SHUTDOWN_TIMEOUT) * 1000000;
+    bool finished = dp_http_server_stop(run->http, grace_us);
+    dp_log_entry(run->log, finished ? DP_LOG_INFO : DP_LOG_WARNING, "server.shutdown", "dpone server stopped",
+                 dp_log_bool("everything_finished", finished));
+}
+
+static dp_status start(running *run, dp_error *error)
+{
+    dp_status status = start_log(run, error);
+    if (status != DP_STATUS_OK) return status;
+    const dp_application_options options = {.settings = &run->settings, .log = run->log};
+    status = dp_application_new(&options, &run->application, error);
+    return status == DP_STATUS_OK ? start_http(run, error) : status;
+}
+
+dp_status dp_serve(const dp_serve_options *options, dp_error *error)
+{
+    running run = {.options = options};
+    sigset_t signals;
+    sigemptyset(&signals);
+    sigaddset(&signals, SIGTERM);
+    sigaddset(&signals, SIGINT);
+    sigaddset(&signals, SIGHUP);
+    pthread_sigmask(SIG_BLOCK, &signals, NULL);
+    dp_status status = options->load(options->context, &run.settings, error);
+    if (status == DP_STATUS_OK) status = start(&run, error);
+    if (status == DP_STATUS_OK) {
+        report_ready(&run);
+        wait_for_end(&run, &signals);
+        stop(&run);
+    }
+    dp_http_server_free(run.http);
+    dp_application_free(run.application);
+    dp_log_free(run.log);
+    dp_settings_release(&run.settings);
+    return status;
+}
