@@ -1,15 +1,6 @@
 /* Shell completion made from the command tables. The scripts hold the lists themselves and call nothing. */
 #include "cli/command.h"
 
-static void append_bash_word_case(dp_buffer *out, const dp_command *command)
-{
-    dp_buffer_append_format(out, "    \"%s\") words=\"--help", command->path);
-    for (const dp_option *option = command->options; option->name != NULL; option++) {
-        dp_buffer_append_format(out, " --%s", option->name);
-    }
-    dp_buffer_append_text(out, "\" ;;\n");
-}
-
 static void append_choices(dp_buffer *out, const char *choices)
 {
     for (const char *at = choices; *at != '\0'; at++) {
@@ -17,17 +8,36 @@ static void append_choices(dp_buffer *out, const char *choices)
     }
 }
 
+/* One case a command: its options, those of them that take a value, and the words its argument may be. */
+static void append_bash_word_case(dp_buffer *out, const dp_command *command)
+{
+    dp_buffer_append_format(out, "    \"%s\") options=\"--help", command->path);
+    for (const dp_option *option = command->options; option->name != NULL; option++) {
+        dp_buffer_append_format(out, " --%s", option->name);
+    }
+    dp_buffer_append_text(out, "\"; valued=\"");
+    for (const dp_option *option = command->options; option->name != NULL; option++) {
+        if (option->argument != NULL) dp_buffer_append_format(out, " --%s ", option->name);
+    }
+    dp_buffer_append_byte(out, '"');
+    if (strchr(command->arguments, '|') != NULL && strpbrk(command->arguments, " [") == NULL) {
+        dp_buffer_append_text(out, "; words=\"");
+        append_choices(out, command->arguments);
+        dp_buffer_append_byte(out, '"');
+    }
+    dp_buffer_append_text(out, " ;;\n");
+}
+
 static void append_bash_choices(dp_buffer *out, const dp_command *command)
 {
     for (const dp_option *option = command->options; option->name != NULL; option++) {
         if (option->choices == NULL) continue;
-        dp_buffer_append_format(out, "    \"%s --%s\") words=\"", command->path, option->name);
+        dp_buffer_append_format(out, "    \"%s --%s\") values=\"", command->path, option->name);
         append_choices(out, option->choices);
         dp_buffer_append_text(out, "\" ;;\n");
     }
 }
 
-/* The next word of every command path that starts with what was typed so far. */
 static void append_bash_paths(dp_buffer *out)
 {
     dp_buffer_append_text(out, "  local paths=(");
@@ -37,42 +47,57 @@ static void append_bash_paths(dp_buffer *out)
     dp_buffer_append_text(out, " )\n");
 }
 
+/* Readline splits --format=json at the '=': the value's option is then two words back. The path grows as long
+ * as some command begins with it; what comes after are arguments. */
+static const char bash_head[] =
+    "# bash completion for dpone\n"
+    "_dpone() {\n"
+    "  local current=\"${COMP_WORDS[COMP_CWORD]}\" previous=\"${COMP_WORDS[COMP_CWORD-1]}\"\n"
+    "  local path=\"\" longer word index candidate options=\"\" valued=\"\" values=\"\" words=\"\"\n"
+    "  if [ \"$current\" = \"=\" ]; then current=\"\"\n"
+    "  elif [ \"$previous\" = \"=\" ]; then previous=\"${COMP_WORDS[COMP_CWORD-2]}\"; fi\n";
+
+static const char bash_path[] =
+    "  for (( index = 1; index < COMP_CWORD; index++ )); do\n"
+    "    longer=\"\"\n"
+    "    for candidate in \"${paths[@]}\"; do\n"
+    "      case \"$candidate \" in \"${path:+$path }${COMP_WORDS[index]} \"*) longer=yes; break ;; esac\n"
+    "    done\n"
+    "    [ -n \"$longer\" ] || break\n"
+    "    path=\"${path:+$path }${COMP_WORDS[index]}\"\n"
+    "  done\n";
+
+static const char bash_tail[] =
+    "    *)\n"
+    "      for candidate in \"${paths[@]}\"; do\n"
+    "        case \"$candidate\" in \"${path:+$path }\"*)\n"
+    "          word=\"${candidate#\"${path:+$path }\"}\"; word=\"${word%% *}\"\n"
+    "          case \" $words \" in *\" $word \"*) ;; *) words=\"$words $word\" ;; esac ;;\n"
+    "        esac\n"
+    "      done\n"
+    "      options=\"--help\"; [ -n \"$path\" ] || options=\"--help --version\" ;;\n"
+    "  esac\n"
+    "  if [ -n \"$values\" ]; then COMPREPLY=( $(compgen -W \"$values\" -- \"$current\") ); return; fi\n"
+    "  case \"$valued\" in *\" $previous \"*) COMPREPLY=(); return ;; esac\n"
+    "  case \"$current\" in -*) words=\"\" ;; esac\n"
+    "  COMPREPLY=( $(compgen -W \"$words $options\" -- \"$current\") )\n"
+    "}\n"
+    "complete -o default -F _dpone dpone\n";
+
 static void append_bash(dp_buffer *out)
 {
-    dp_buffer_append_text(
-        out, "# bash completion for dpone\n"
-             "_dpone() {\n"
-             "  local current=\"${COMP_WORDS[COMP_CWORD]}\" previous=\"${COMP_WORDS[COMP_CWORD-1]}\"\n"
-             "  local path=\"\" word index words=\"\" candidate\n");
+    dp_buffer_append_text(out, bash_head);
     append_bash_paths(out);
-    dp_buffer_append_text(out, "  for (( index = 1; index < COMP_CWORD; index++ )); do\n"
-                               "    word=\"${COMP_WORDS[index]}\"\n"
-                               "    case \"$word\" in -*) break ;; esac\n"
-                               "    path=\"${path:+$path }$word\"\n"
-                               "  done\n"
-                               "  case \"$path $previous\" in\n");
+    dp_buffer_append_text(out, bash_path);
+    dp_buffer_append_text(out, "  case \"$path $previous\" in\n");
     for (const dp_command *const *command = dp_commands; *command != NULL; command++) {
         append_bash_choices(out, *command);
     }
-    dp_buffer_append_text(out, "  esac\n  if [ -z \"$words\" ]; then case \"$path\" in\n");
+    dp_buffer_append_text(out, "  esac\n  case \"$path\" in\n");
     for (const dp_command *const *command = dp_commands; *command != NULL; command++) {
         append_bash_word_case(out, *command);
     }
-    dp_buffer_append_text(out, "    *) for candidate in \"${paths[@]}\"; do\n"
-                               "         case \"$candidate\" in\n"
-                               "           ${path:+\"$path \"}*) candidate=\"${candidate#${path:+\"$path "
-                               "\"}}\"; words=\"$words ${candidate%% *}\" ;;\n"
-                               "         esac\n"
-                               "       done; [ -n \"$path\" ] || words=\"$words --help --version\" ;;\n"
-                               "  esac; fi\n"
-                               "  case \"$current\" in\n"
-                               "    -*) ;;\n"
-                               "    *) case \"$previous\" in --*) [ -n \"$words\" ] && case \"$words\" in "
-                               "--*) COMPREPLY=( $(compgen -f -- \"$current\") ); return ;; esac ;; esac ;;\n"
-                               "  esac\n"
-                               "  COMPREPLY=( $(compgen -W \"$words\" -- \"$current\") )\n"
-                               "}\n"
-                               "complete -o default -F _dpone dpone\n");
+    dp_buffer_append_text(out, bash_tail);
 }
 
 static void append_shell_quoted(dp_buffer *out, const char *text)
