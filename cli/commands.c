@@ -9,6 +9,8 @@ const dp_command *const dp_commands[] = {
     &dp_command_cdc_commit_gate,
     &dp_command_serve,
     &dp_command_config_info,
+    &dp_command_client_get,
+    &dp_command_client_post,
     &dp_command_man,
     &dp_command_completion,
     NULL,

@@ -12,6 +12,8 @@ extern const dp_command dp_command_cdc_replay_plan;
 extern const dp_command dp_command_cdc_commit_gate;
 extern const dp_command dp_command_serve;
 extern const dp_command dp_command_config_info;
+extern const dp_command dp_command_client_get;
+extern const dp_command dp_command_client_post;
 extern const dp_command dp_command_man;
 extern const dp_command dp_command_completion;
 
