@@ -32,7 +32,7 @@ void dp_client_cancel(dp_client_cancellation *cancellation)
     atomic_store(&cancellation->set, true);
     for (dp_operation *operation = cancellation->first; operation != NULL;
          operation = operation->next_cancellable) {
-        dp_http_wake(operation->driver->channel);
+        dp_transport_wake(operation->driver->channel);
     }
     pthread_mutex_unlock(&cancellation->lock);
 }

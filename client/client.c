@@ -45,7 +45,7 @@ static dp_status client_init(dp_client *client, const dp_client_config *config, 
 dp_status dp_client_new(const dp_client_config *config, dp_client **client, dp_error *error)
 {
     dp_status status = dp_client_config_validate(config, error);
-    if (status == DP_STATUS_OK) status = dp_http_global_init(error);
+    if (status == DP_STATUS_OK) status = dp_transport_global_init(error);
     if (status != DP_STATUS_OK) return status;
     dp_client *made = calloc(1, sizeof *made);
     if (made == NULL) return dp_error_no_memory(error, "a client");

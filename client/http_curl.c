@@ -18,13 +18,13 @@ typedef enum refusal {
     REFUSAL_MEMORY
 } refusal;
 
-struct dp_http_handle {
+struct dp_transport_handle {
     CURL *easy;
-    dp_http_channel *channel;
-    dp_http_exchange *exchange;
-    dp_http_handle *previous;
-    dp_http_handle *next;
-    struct curl_slist lines[DP_HTTP_MAX_LINES];
+    dp_transport_channel *channel;
+    dp_transport_exchange *exchange;
+    dp_transport_handle *previous;
+    dp_transport_handle *next;
+    struct curl_slist lines[DP_TRANSPORT_MAX_LINES];
     char error_text[CURL_ERROR_SIZE];
     method_shape shape;
     char *url; /* what CURLOPT_URL holds now */
@@ -39,17 +39,17 @@ struct dp_http_handle {
     curl_off_t received_bytes;
 };
 
-struct dp_http_channel {
+struct dp_transport_channel {
     CURLM *multi;
     const dp_client_config *config;
-    dp_http_handle *active;
-    dp_http_handle *idle;
-    dp_http_exchange *ended_first;
-    dp_http_exchange *ended_last;
+    dp_transport_handle *active;
+    dp_transport_handle *idle;
+    dp_transport_exchange *ended_first;
+    dp_transport_exchange *ended_last;
     bool perform_due;
 };
 
-dp_status dp_http_global_init(dp_error *error)
+dp_status dp_transport_global_init(dp_error *error)
 {
     CURLcode code = curl_global_init(CURL_GLOBAL_DEFAULT); /* counts, and is thread-safe since 7.84 */
     if (code == CURLE_OK) return DP_STATUS_OK;
@@ -58,16 +58,16 @@ dp_status dp_http_global_init(dp_error *error)
 
 /* --- callbacks of one transfer --- */
 
-static size_t refuse(dp_http_handle *handle, refusal why)
+static size_t refuse(dp_transport_handle *handle, refusal why)
 {
     if (handle->refused == REFUSAL_NONE) handle->refused = why;
     return 0;
 }
 
 /* "HTTP/1.1 200 OK": libcurl has checked the form. */
-static void begin_reply(dp_http_handle *handle, dp_slice line)
+static void begin_reply(dp_transport_handle *handle, dp_slice line)
 {
-    dp_http_exchange *exchange = handle->exchange;
+    dp_transport_exchange *exchange = handle->exchange;
     dp_slice version;
     dp_slice rest;
     uint64_t status = 0;
@@ -84,7 +84,7 @@ static void begin_reply(dp_http_handle *handle, dp_slice line)
 
 static size_t on_header(char *data, size_t size, size_t count, void *context)
 {
-    dp_http_handle *handle = context;
+    dp_transport_handle *handle = context;
     dp_slice line = {data, size * count};
     if (dp_slice_starts_with(line, DP_SLICE_LITERAL("HTTP/"))) {
         begin_reply(handle, line);
@@ -105,8 +105,8 @@ static size_t on_header(char *data, size_t size, size_t count, void *context)
 
 static size_t on_body(char *data, size_t size, size_t count, void *context)
 {
-    dp_http_handle *handle = context;
-    dp_http_exchange *exchange = handle->exchange;
+    dp_transport_handle *handle = context;
+    dp_transport_exchange *exchange = handle->exchange;
     dp_slice part = {data, size * count};
     bool to_sink = exchange->sink != NULL && exchange->http_status >= 200 && exchange->http_status < 300;
     if (to_sink) {
@@ -122,7 +122,7 @@ static size_t on_body(char *data, size_t size, size_t count, void *context)
 
 static size_t on_read(char *out, size_t size, size_t count, void *context)
 {
-    dp_http_handle *handle = context;
+    dp_transport_handle *handle = context;
     const dp_client_body_source *source = handle->exchange->source;
     size_t length = 0;
     if (!source->read(source->context, out, size * count, &length) || length > size * count) {
@@ -136,7 +136,7 @@ static size_t on_read(char *out, size_t size, size_t count, void *context)
 /* libcurl starts the body again for a redirect, or when a pooled connection turns out to be dead. */
 static int on_seek(void *context, curl_off_t offset, int origin)
 {
-    dp_http_handle *handle = context;
+    dp_transport_handle *handle = context;
     const dp_client_body_source *source = handle->exchange->source;
     handle->source_ended = false;
     bool done =
@@ -147,7 +147,7 @@ static int on_seek(void *context, curl_off_t offset, int origin)
 static int on_request_begins(void *context, char *peer, char *local, int peer_port, int local_port)
 {
     (void)peer, (void)local, (void)peer_port, (void)local_port;
-    dp_http_handle *handle = context;
+    dp_transport_handle *handle = context;
     handle->request_begun = true;
     handle->last_progress_us = dp_clock_monotonic_us();
     return CURL_PREREQFUNC_OK;
@@ -157,7 +157,7 @@ static int on_progress(void *context, curl_off_t to_receive, curl_off_t received
                        curl_off_t sent)
 {
     (void)to_receive, (void)to_send;
-    dp_http_handle *handle = context;
+    dp_transport_handle *handle = context;
     if (received != handle->received_bytes || sent != handle->sent_bytes) {
         handle->received_bytes = received;
         handle->sent_bytes = sent;
@@ -211,7 +211,7 @@ static bool set_network(CURL *easy, const dp_client_config *config)
     return ok;
 }
 
-static bool set_callbacks(dp_http_handle *handle)
+static bool set_callbacks(dp_transport_handle *handle)
 {
     CURL *easy = handle->easy;
     return curl_easy_setopt(easy, CURLOPT_PRIVATE, handle) == CURLE_OK &&
@@ -231,7 +231,7 @@ static bool set_callbacks(dp_http_handle *handle)
            curl_easy_setopt(easy, CURLOPT_NOPROGRESS, 0L) == CURLE_OK;
 }
 
-static void handle_free(dp_http_handle *handle)
+static void handle_free(dp_transport_handle *handle)
 {
     if (handle == NULL) return;
     curl_easy_cleanup(handle->easy);
@@ -239,9 +239,9 @@ static void handle_free(dp_http_handle *handle)
     free(handle);
 }
 
-static dp_http_handle *handle_new(dp_http_channel *channel)
+static dp_transport_handle *handle_new(dp_transport_channel *channel)
 {
-    dp_http_handle *handle = calloc(1, sizeof *handle);
+    dp_transport_handle *handle = calloc(1, sizeof *handle);
     if (handle == NULL) return NULL;
     handle->channel = channel;
     handle->easy = curl_easy_init();
@@ -253,9 +253,9 @@ static dp_http_handle *handle_new(dp_http_channel *channel)
     return handle;
 }
 
-static dp_http_handle *take_handle(dp_http_channel *channel)
+static dp_transport_handle *take_handle(dp_transport_channel *channel)
 {
-    dp_http_handle *handle = channel->idle;
+    dp_transport_handle *handle = channel->idle;
     if (handle != NULL) {
         channel->idle = handle->next;
     } else {
@@ -269,9 +269,9 @@ static dp_http_handle *take_handle(dp_http_channel *channel)
     return handle;
 }
 
-static void give_handle_back(dp_http_handle *handle)
+static void give_handle_back(dp_transport_handle *handle)
 {
-    dp_http_channel *channel = handle->channel;
+    dp_transport_channel *channel = handle->channel;
     if (handle->previous == NULL) {
         channel->active = handle->next;
     } else {
@@ -292,7 +292,7 @@ static bool starts_with_https(const char *url)
     return dp_slice_equal_ignoring_case(start, DP_SLICE_LITERAL("https://"));
 }
 
-static bool set_url(dp_http_handle *handle, const char *url)
+static bool set_url(dp_transport_handle *handle, const char *url)
 {
     if (handle->url != NULL && strcmp(handle->url, url) == 0) return true;
     size_t bytes = strlen(url) + 1;
@@ -316,10 +316,11 @@ static bool set_url(dp_http_handle *handle, const char *url)
     return true;
 }
 
-static bool set_lines(dp_http_handle *handle)
+static bool set_lines(dp_transport_handle *handle)
 {
-    const dp_http_exchange *exchange = handle->exchange;
-    size_t count = exchange->line_count < DP_HTTP_MAX_LINES ? exchange->line_count : DP_HTTP_MAX_LINES;
+    const dp_transport_exchange *exchange = handle->exchange;
+    size_t count =
+        exchange->line_count < DP_TRANSPORT_MAX_LINES ? exchange->line_count : DP_TRANSPORT_MAX_LINES;
     for (size_t i = 0; i < count; i++) {
         /* libcurl reads the list and never writes to it, whatever the type of `data` says */
         handle->lines[i].data = (char *)(uintptr_t)exchange->lines[i];
@@ -328,9 +329,9 @@ static bool set_lines(dp_http_handle *handle)
     return curl_easy_setopt(handle->easy, CURLOPT_HTTPHEADER, count == 0 ? NULL : handle->lines) == CURLE_OK;
 }
 
-static bool set_body(dp_http_handle *handle)
+static bool set_body(dp_transport_handle *handle)
 {
-    const dp_http_exchange *exchange = handle->exchange;
+    const dp_transport_exchange *exchange = handle->exchange;
     CURL *easy = handle->easy;
     if (exchange->source != NULL) {
         return curl_easy_setopt(easy, CURLOPT_POSTFIELDS, NULL) == CURLE_OK &&
@@ -343,7 +344,7 @@ static bool set_body(dp_http_handle *handle)
                             exchange->body.length == 0 ? "" : exchange->body.data) == CURLE_OK;
 }
 
-static method_shape shape_of(const dp_http_exchange *exchange)
+static method_shape shape_of(const dp_transport_exchange *exchange)
 {
     bool has_body = exchange->source != NULL || exchange->body.length > 0;
     if (strcmp(exchange->method, "POST") == 0) return SHAPE_POST;
@@ -352,9 +353,9 @@ static method_shape shape_of(const dp_http_exchange *exchange)
     return SHAPE_CUSTOM;
 }
 
-static bool set_method(dp_http_handle *handle)
+static bool set_method(dp_transport_handle *handle)
 {
-    const dp_http_exchange *exchange = handle->exchange;
+    const dp_transport_exchange *exchange = handle->exchange;
     CURL *easy = handle->easy;
     method_shape shape = shape_of(exchange);
     bool ok = true;
@@ -379,7 +380,7 @@ static bool set_method(dp_http_handle *handle)
                   set_body(handle));
 }
 
-static void reset_for_start(dp_http_handle *handle, dp_http_exchange *exchange)
+static void reset_for_start(dp_transport_handle *handle, dp_transport_exchange *exchange)
 {
     exchange->handle = handle;
     exchange->end = DP_EXCHANGE_NO_CONNECTION;
@@ -398,16 +399,16 @@ static void reset_for_start(dp_http_handle *handle, dp_http_exchange *exchange)
     handle->started_us = handle->last_progress_us = dp_clock_monotonic_us();
 }
 
-static bool cannot_start(dp_http_exchange *exchange)
+static bool cannot_start(dp_transport_exchange *exchange)
 {
     exchange->end = DP_EXCHANGE_NO_MEMORY;
     snprintf(exchange->message, sizeof exchange->message, "out of memory for the request");
     return false;
 }
 
-bool dp_http_start(dp_http_channel *channel, dp_http_exchange *exchange)
+bool dp_transport_start(dp_transport_channel *channel, dp_transport_exchange *exchange)
 {
-    dp_http_handle *handle = take_handle(channel);
+    dp_transport_handle *handle = take_handle(channel);
     if (handle == NULL) return cannot_start(exchange);
     reset_for_start(handle, exchange);
     if (!set_url(handle, exchange->url) || !set_lines(handle) || !set_method(handle) ||
@@ -422,7 +423,7 @@ bool dp_http_start(dp_http_channel *channel, dp_http_exchange *exchange)
 /* --- ending an exchange --- */
 
 /* libcurl follows a redirect only where it may; where it may not, the 3xx reply is what the caller gets. */
-static bool is_refused_redirect(const dp_http_handle *handle, CURLcode code)
+static bool is_refused_redirect(const dp_transport_handle *handle, CURLcode code)
 {
     int status = handle->exchange->http_status;
     if (status < 300 || status > 399 || !handle->head_complete) return false;
@@ -442,7 +443,7 @@ static dp_exchange_end end_of_refusal(refusal refused)
     return DP_EXCHANGE_NO_CONNECTION;
 }
 
-static dp_exchange_end end_of_code(const dp_http_handle *handle, CURLcode code)
+static dp_exchange_end end_of_code(const dp_transport_handle *handle, CURLcode code)
 {
     if (handle->refused != REFUSAL_NONE) return end_of_refusal(handle->refused);
     if (is_refused_redirect(handle, code)) return DP_EXCHANGE_REPLIED;
@@ -466,9 +467,9 @@ static dp_exchange_end end_of_code(const dp_http_handle *handle, CURLcode code)
     }
 }
 
-static void describe(dp_http_handle *handle, CURLcode code)
+static void describe(dp_transport_handle *handle, CURLcode code)
 {
-    dp_http_exchange *exchange = handle->exchange;
+    dp_transport_exchange *exchange = handle->exchange;
     const char *text = handle->error_text[0] != '\0' ? handle->error_text : curl_easy_strerror(code);
     switch (handle->refused) {
     case REFUSAL_NONE: break;
@@ -490,9 +491,9 @@ static int version_of(CURL *easy)
     return version == CURL_HTTP_VERSION_2_0 ? 20 : 0;
 }
 
-static void read_timing(dp_http_handle *handle)
+static void read_timing(dp_transport_handle *handle)
 {
-    dp_http_exchange *exchange = handle->exchange;
+    dp_transport_exchange *exchange = handle->exchange;
     curl_off_t first_byte = 0;
     long connections = 0;
     exchange->total_us = dp_clock_monotonic_us() - handle->started_us;
@@ -507,10 +508,10 @@ static void read_timing(dp_http_handle *handle)
     }
 }
 
-static void end_exchange(dp_http_handle *handle, dp_exchange_end end)
+static void end_exchange(dp_transport_handle *handle, dp_exchange_end end)
 {
-    dp_http_channel *channel = handle->channel;
-    dp_http_exchange *exchange = handle->exchange;
+    dp_transport_channel *channel = handle->channel;
+    dp_transport_exchange *exchange = handle->exchange;
     exchange->end = end;
     exchange->http_version = version_of(handle->easy);
     read_timing(handle);
@@ -518,7 +519,7 @@ static void end_exchange(dp_http_handle *handle, dp_exchange_end end)
     give_handle_back(handle);
 }
 
-static void append_ended(dp_http_channel *channel, dp_http_exchange *exchange)
+static void append_ended(dp_transport_channel *channel, dp_transport_exchange *exchange)
 {
     exchange->next_ended = NULL;
     if (channel->ended_last == NULL) {
@@ -529,25 +530,25 @@ static void append_ended(dp_http_channel *channel, dp_http_exchange *exchange)
     channel->ended_last = exchange;
 }
 
-dp_http_exchange *dp_http_next_ended(dp_http_channel *channel)
+dp_transport_exchange *dp_transport_next_ended(dp_transport_channel *channel)
 {
-    dp_http_exchange *exchange = channel->ended_first;
+    dp_transport_exchange *exchange = channel->ended_first;
     if (exchange == NULL) return NULL;
     channel->ended_first = exchange->next_ended;
     if (channel->ended_first == NULL) channel->ended_last = NULL;
     return exchange;
 }
 
-static void collect_ended(dp_http_channel *channel)
+static void collect_ended(dp_transport_channel *channel)
 {
     int left = 0;
     CURLMsg *message;
     while ((message = curl_multi_info_read(channel->multi, &left)) != NULL) {
         if (message->msg != CURLMSG_DONE) continue;
         CURLcode code = message->data.result;
-        dp_http_handle *handle = NULL;
+        dp_transport_handle *handle = NULL;
         curl_easy_getinfo(message->easy_handle, CURLINFO_PRIVATE, &handle);
-        dp_http_exchange *exchange = handle->exchange;
+        dp_transport_exchange *exchange = handle->exchange;
         dp_exchange_end end = end_of_code(handle, code);
         if (end != DP_EXCHANGE_REPLIED || code != CURLE_OK) describe(handle, code);
         end_exchange(handle, end);
@@ -557,16 +558,16 @@ static void collect_ended(dp_http_channel *channel)
 
 /* --- time --- */
 
-static bool still_sending(const dp_http_handle *handle)
+static bool still_sending(const dp_transport_handle *handle)
 {
-    const dp_http_exchange *exchange = handle->exchange;
+    const dp_transport_exchange *exchange = handle->exchange;
     if (exchange->http_status != 0) return false; /* the reply has begun */
     if (exchange->source != NULL) return !handle->source_ended;
     return handle->sent_bytes < (curl_off_t)exchange->body.length;
 }
 
 /* When the exchange has to be given up unless something moves. */
-static int64_t patience_ends_us(const dp_http_handle *handle, const char **why)
+static int64_t patience_ends_us(const dp_transport_handle *handle, const char **why)
 {
     const dp_client_config *config = handle->channel->config;
     int64_t ends = INT64_MAX;
@@ -584,11 +585,11 @@ static int64_t patience_ends_us(const dp_http_handle *handle, const char **why)
     return ends;
 }
 
-static int64_t end_the_overdue(dp_http_channel *channel)
+static int64_t end_the_overdue(dp_transport_channel *channel)
 {
     int64_t next_us = INT64_MAX;
     int64_t now_us = channel->active == NULL ? 0 : dp_clock_monotonic_us();
-    for (dp_http_handle *handle = channel->active, *following; handle != NULL; handle = following) {
+    for (dp_transport_handle *handle = channel->active, *following; handle != NULL; handle = following) {
         following = handle->next;
         const char *why = NULL;
         int64_t ends_us = patience_ends_us(handle, &why);
@@ -596,7 +597,7 @@ static int64_t end_the_overdue(dp_http_channel *channel)
             if (ends_us < next_us) next_us = ends_us;
             continue;
         }
-        dp_http_exchange *exchange = handle->exchange;
+        dp_transport_exchange *exchange = handle->exchange;
         snprintf(exchange->message, sizeof exchange->message, "%s", why);
         end_exchange(handle, DP_EXCHANGE_TIMED_OUT);
         append_ended(channel, exchange);
@@ -604,7 +605,7 @@ static int64_t end_the_overdue(dp_http_channel *channel)
     return next_us;
 }
 
-static void perform(dp_http_channel *channel)
+static void perform(dp_transport_channel *channel)
 {
     int running = 0;
     channel->perform_due = false;
@@ -621,7 +622,7 @@ static int poll_timeout_ms(int64_t until_us)
     return left_ms > 3600 * 1000 ? 3600 * 1000 : (int)left_ms;
 }
 
-void dp_http_run(dp_http_channel *channel, int extra_fd, int64_t until_us, bool *extra_ready)
+void dp_transport_run(dp_transport_channel *channel, int extra_fd, int64_t until_us, bool *extra_ready)
 {
     *extra_ready = false;
     bool at_once = until_us == 0 && extra_fd < 0;
@@ -639,25 +640,25 @@ void dp_http_run(dp_http_channel *channel, int extra_fd, int64_t until_us, bool 
     end_the_overdue(channel);
 }
 
-void dp_http_abort(dp_http_channel *channel, dp_http_exchange *exchange)
+void dp_transport_abort(dp_transport_channel *channel, dp_transport_exchange *exchange)
 {
     (void)channel;
-    dp_http_handle *handle = exchange->handle;
+    dp_transport_handle *handle = exchange->handle;
     if (handle == NULL) return;
     snprintf(exchange->message, sizeof exchange->message, "cancelled");
     end_exchange(handle, DP_EXCHANGE_CANCELLED);
 }
 
-void dp_http_wake(dp_http_channel *channel)
+void dp_transport_wake(dp_transport_channel *channel)
 {
     curl_multi_wakeup(channel->multi);
 }
 
 /* --- the channel --- */
 
-dp_http_channel *dp_http_channel_new(const dp_client_config *config)
+dp_transport_channel *dp_transport_channel_new(const dp_client_config *config)
 {
-    dp_http_channel *channel = calloc(1, sizeof *channel);
+    dp_transport_channel *channel = calloc(1, sizeof *channel);
     if (channel == NULL) return NULL;
     channel->config = config;
     channel->multi = curl_multi_init();
@@ -669,11 +670,11 @@ dp_http_channel *dp_http_channel_new(const dp_client_config *config)
     return channel;
 }
 
-void dp_http_channel_free(dp_http_channel *channel)
+void dp_transport_channel_free(dp_transport_channel *channel)
 {
     if (channel == NULL) return;
     while (channel->idle != NULL) {
-        dp_http_handle *handle = channel->idle;
+        dp_transport_handle *handle = channel->idle;
         channel->idle = handle->next;
         handle_free(handle);
     }

@@ -26,7 +26,7 @@ void dp_observe_attempt(const dp_operation *operation, dp_client_kind kind)
 {
     const dp_client *client = operation->driver->client;
     const dp_client_response *response = operation->response;
-    const dp_http_exchange *exchange = &operation->exchange;
+    const dp_transport_exchange *exchange = &operation->exchange;
     dp_client_event event = {
         .type = DP_CLIENT_EVENT_ATTEMPT,
         .request_id = response->request_id,

@@ -46,7 +46,7 @@ static void leave_bulkhead(dp_client *client, dp_operation *operation)
     if (heir == NULL) return;
     char *start = (char *)heir - offsetof(dp_operation, place);
     dp_driver *driver = ((dp_operation *)(void *)start)->driver;
-    if (driver != operation->driver) dp_http_wake(driver->channel);
+    if (driver != operation->driver) dp_transport_wake(driver->channel);
 }
 
 /* --- lists of the driver --- */
@@ -106,7 +106,7 @@ dp_operation *dp_driver_next_ended(dp_driver *driver)
 static void fill_response(dp_operation *operation, dp_client_kind kind, bool retryable, int64_t now_us)
 {
     dp_client_response *response = operation->response;
-    const dp_http_exchange *exchange = &operation->exchange;
+    const dp_transport_exchange *exchange = &operation->exchange;
     response->kind = kind;
     response->retryable = retryable;
     response->timing.total_us = now_us - operation->started_us;
@@ -183,7 +183,7 @@ static void start_exchange(dp_operation *operation, int64_t now_us)
     }
     operation->response->attempts++;
     operation->state = DP_OPERATION_EXCHANGE;
-    if (!dp_http_start(driver->channel, &operation->exchange)) {
+    if (!dp_transport_start(driver->channel, &operation->exchange)) {
         give_everything_back(operation);
         finish(operation, DP_CLIENT_NO_MEMORY, false, operation->exchange.message);
     }
@@ -274,7 +274,7 @@ static bool may_repeat_body(const dp_operation *operation)
 
 static void describe_failure(dp_operation *operation, dp_outcome outcome)
 {
-    const dp_http_exchange *exchange = &operation->exchange;
+    const dp_transport_exchange *exchange = &operation->exchange;
     char *text = operation->last_failure;
     size_t capacity = sizeof operation->last_failure;
     if (exchange->end == DP_EXCHANGE_REPLIED && outcome.kind != DP_CLIENT_CONNECTION_ERROR) {
@@ -320,7 +320,7 @@ static dp_retry_verdict decide(dp_client *client, dp_operation *operation, dp_ou
 static void end_attempt(dp_operation *operation)
 {
     dp_client *client = operation->driver->client;
-    const dp_http_exchange *exchange = &operation->exchange;
+    const dp_transport_exchange *exchange = &operation->exchange;
     operation->sink_dirty = operation->sink_dirty || exchange->sink_written;
     bool replied = exchange->end == DP_EXCHANGE_REPLIED || exchange->end == DP_EXCHANGE_TOO_LARGE;
     bool memory = !replied || dp_response_finish(operation->response);
@@ -373,7 +373,7 @@ void dp_operation_cancel(dp_operation *operation)
     case DP_OPERATION_POOL: give_everything_back(operation); break;
     case DP_OPERATION_EXCHANGE:
         if (operation->exchange.handle != NULL) {
-            dp_http_abort(operation->driver->channel, &operation->exchange);
+            dp_transport_abort(operation->driver->channel, &operation->exchange);
             give_everything_back(operation);
             break;
         }
@@ -415,8 +415,8 @@ static int64_t timer_of(const dp_operation *operation)
 
 static void process_ended_exchanges(dp_driver *driver)
 {
-    dp_http_exchange *exchange;
-    while ((exchange = dp_http_next_ended(driver->channel)) != NULL) {
+    dp_transport_exchange *exchange;
+    while ((exchange = dp_transport_next_ended(driver->channel)) != NULL) {
         char *start = (char *)exchange - offsetof(dp_operation, exchange);
         end_attempt((dp_operation *)(void *)start);
     }
@@ -432,7 +432,7 @@ void dp_driver_step(dp_driver *driver, int extra_fd, int64_t until_us, bool *ext
         if (timer_us < until_us) until_us = timer_us;
     }
     if (driver->ended_first != NULL) until_us = 0;
-    dp_http_run(driver->channel, extra_fd, until_us, extra_ready);
+    dp_transport_run(driver->channel, extra_fd, until_us, extra_ready);
     process_ended_exchanges(driver);
 }
 
@@ -454,7 +454,7 @@ static bool admit(dp_client *client, int64_t now_us)
 static void prepare_exchange(dp_operation *operation)
 {
     const dp_client_request *request = &operation->request;
-    operation->exchange = (dp_http_exchange){
+    operation->exchange = (dp_transport_exchange){
         .method = request->method == NULL ? "GET" : request->method,
         .url = operation->text.url,
         .lines = operation->text.lines,
@@ -516,7 +516,7 @@ dp_driver *dp_driver_new(dp_client *client)
     if (driver == NULL) return NULL;
     driver->client = client;
     driver->blocking.text = (dp_request_text)DP_REQUEST_TEXT_INIT;
-    driver->channel = dp_http_channel_new(&client->config);
+    driver->channel = dp_transport_channel_new(&client->config);
     if (driver->channel == NULL) {
         free(driver);
         return NULL;
@@ -528,6 +528,6 @@ void dp_driver_free(dp_driver *driver)
 {
     if (driver == NULL) return;
     dp_request_text_release(&driver->blocking.text);
-    dp_http_channel_free(driver->channel);
+    dp_transport_channel_free(driver->channel);
     free(driver);
 }

@@ -40,7 +40,7 @@ struct dp_operation {
 
     dp_breaker_permit permit;
     dp_bulkhead_waiter place;
-    dp_http_exchange exchange;
+    dp_transport_exchange exchange;
     unsigned max_attempts;
     bool sink_dirty; /* the sink holds a part of a reply that did not complete */
     char last_failure[192];
@@ -61,7 +61,7 @@ struct dp_operation {
 
 struct dp_driver {
     dp_client *client;
-    dp_http_channel *channel;
+    dp_transport_channel *channel;
     dp_operation *operations; /* not ended, in the order in which they were started */
     dp_operation *last_operation;
     size_t operation_count;
