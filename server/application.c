@@ -9,8 +9,16 @@
 #include "server/exchange.h"
 #include "server/process_figures.h"
 #include "server/request_target.h"
+#include "server/v1_routes.h"
 
-enum { MAX_FAIL_COUNT = 1000, MAX_FAIL_SECONDS = 3600, MAX_IGNORED_BODY_BYTES = 65536 };
+enum {
+    MAX_FAIL_COUNT = 1000,
+    MAX_FAIL_SECONDS = 3600,
+    MAX_IGNORED_BODY_BYTES = 65536,
+    READER_THREADS = 4,
+    WRITER_THREADS = 3,
+    MAX_WAITING_JOBS = 1024
+};
 
 /* ---- answers ---- */
 
@@ -281,10 +289,10 @@ static void answer_route(dp_exchange *exchange)
     case DP_ROUTE_FAIL_RESET: answer_fail_reset(exchange); return;
     case DP_ROUTE_FAIL_STATUS: answer_fail_status(exchange); return;
     case DP_ROUTE_METRICS: answer_metrics(exchange); return;
-    case DP_ROUTE_READY:
     case DP_ROUTE_OPENAPI:
     case DP_ROUTE_DOCS:
-    case DP_ROUTE_REDOC:
+    case DP_ROUTE_REDOC: break;
+    case DP_ROUTE_READY:
     case DP_ROUTE_PIPELINES:
     case DP_ROUTE_PIPELINE:
     case DP_ROUTE_BATCHES:
@@ -296,7 +304,7 @@ static void answer_route(dp_exchange *exchange)
     case DP_ROUTE_SOURCE_PUT:
     case DP_ROUTE_QUARANTINE:
     case DP_ROUTE_REPLAY_PLANS:
-    case DP_ROUTE_COMMIT_DECISIONS:
+    case DP_ROUTE_COMMIT_DECISIONS: dp_v1_on_request(exchange); return;
     case DP_ROUTE_COUNT: break;
     }
     dp_exchange_respond_detail(exchange, 404, "Not Found");
@@ -319,7 +327,11 @@ static void on_headers(void *context, dp_http_request *request)
     dp_exchange *exchange = begin_exchange(context, request);
     dp_route_find(dp_http_request_method(request), dp_http_request_path(request), &exchange->match);
     if (exchange->match.outcome == DP_ROUTE_FOUND) exchange->route = exchange->match.route;
-    dp_http_accept_body(request, MAX_IGNORED_BODY_BYTES);
+    if (dp_v1_owns(exchange->route)) {
+        dp_v1_on_headers(exchange);
+    } else {
+        dp_http_accept_body(request, MAX_IGNORED_BODY_BYTES);
+    }
 }
 
 static void on_request(void *context, dp_http_request *request)
@@ -439,6 +451,13 @@ void dp_application_configure(dp_application *application, const dp_settings *se
     atomic_store(&application->cors_enabled, dp_settings_number(settings, DP_SETTING_CORS_ENABLED) != 0);
 }
 
+static dp_status start_workers(dp_application *application, dp_error *error)
+{
+    dp_status status = dp_worker_pool_new(READER_THREADS, MAX_WAITING_JOBS, &application->readers, error);
+    if (status != DP_STATUS_OK) return status;
+    return dp_worker_pool_new(WRITER_THREADS, MAX_WAITING_JOBS, &application->writers, error);
+}
+
 dp_status dp_application_new(const dp_application_options *options, dp_application **out, dp_error *error)
 {
     uint8_t key[DP_SIPHASH_KEY_BYTES];
@@ -446,23 +465,37 @@ dp_status dp_application_new(const dp_application_options *options, dp_applicati
         return dp_error_set(error, DP_STATUS_IO, "the kernel gives no random bytes");
     dp_application *application = calloc(1, sizeof *application);
     if (application == NULL) return dp_error_no_memory(error, "the server");
-    application->cache = dp_idempotency_cache_new(1, 1, key);
-    if (application->cache == NULL) {
-        free(application);
-        return dp_error_no_memory(error, "the idempotency cache");
-    }
     pthread_mutex_init(&application->lock, NULL);
     application->log = options->log;
+    application->journal = options->journal;
+    application->token = options->token;
+    application->max_batch_bytes = (size_t)dp_settings_number(options->settings, DP_SETTING_MAX_BATCH_BYTES);
     application->started_us = dp_clock_monotonic_us();
     application->started_wall_us = dp_clock_wall_us();
+    application->cache = dp_idempotency_cache_new(1, 1, key);
+    dp_status status =
+        application->cache == NULL ? dp_error_no_memory(error, "the idempotency cache") : DP_STATUS_OK;
+    if (status == DP_STATUS_OK && options->journal != NULL) status = start_workers(application, error);
+    if (status != DP_STATUS_OK) {
+        dp_application_free(application);
+        return status;
+    }
     dp_application_configure(application, options->settings);
     *out = application;
     return DP_STATUS_OK;
 }
 
+void dp_application_finish_work(dp_application *application)
+{
+    dp_worker_pool_free(application->writers);
+    dp_worker_pool_free(application->readers);
+    application->writers = application->readers = NULL;
+}
+
 void dp_application_free(dp_application *application)
 {
     if (application == NULL) return;
+    dp_application_finish_work(application);
     dp_idempotency_cache_free(application->cache);
     pthread_mutex_destroy(&application->lock);
     free(application->limits.cors_origins);

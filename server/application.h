@@ -10,16 +10,22 @@
 #include "server/http.h"
 #include "server/metrics.h"
 #include "server/settings.h"
+#include "services/journal_api.h"
 
 typedef struct dp_application dp_application;
 
 typedef struct dp_application_options {
     const dp_settings *settings; /* copied as far as needed */
     dp_log *log;
+    dp_journal_api *journal; /* NULL: without a state; must outlive the application */
+    const char *token;       /* bearer token of /v1, or ""; must outlive the application */
 } dp_application_options;
 
 dp_status dp_application_new(const dp_application_options *options, dp_application **application,
                              dp_error *error);
+
+/* Waits until the workers have finished what they have begun. */
+void dp_application_finish_work(dp_application *application);
 
 /* After the HTTP server has stopped. */
 void dp_application_free(dp_application *application);

@@ -12,6 +12,8 @@
 #include "server/failure_state.h"
 #include "server/idempotency_cache.h"
 #include "server/request_target.h"
+#include "server/worker_pool.h"
+#include "services/journal_api.h"
 
 /* Where a request to /msg is. Changes under the application's lock. */
 typedef enum dp_msg_stage {
@@ -23,6 +25,15 @@ typedef enum dp_msg_stage {
     DP_MSG_DELAYED,  /* holds a slot and waits out its delay */
     DP_MSG_GIVEN     /* was given the value of the request it had joined */
 } dp_msg_stage;
+
+/* What was decided about a /v1 request when its header was complete. */
+typedef enum dp_v1_refusal {
+    DP_V1_ACCEPTED,
+    DP_V1_TOKEN_REQUIRED,
+    DP_V1_UNAUTHORIZED,
+    DP_V1_NO_STATE,
+    DP_V1_MEDIA_TYPE
+} dp_v1_refusal;
 
 typedef struct dp_exchange {
     dp_application *application;
@@ -42,7 +53,7 @@ typedef struct dp_exchange {
     dp_slice request_id; /* empty: none */
     dp_admission_waiter admission;
     dp_idempotency_waiter idempotency;
-    void *job; /* of routes that work on the state */
+    dp_v1_refusal refusal;
 } dp_exchange;
 
 /* What may change while running. Read under the lock. */
@@ -64,6 +75,11 @@ struct dp_application {
     dp_http_server *http;
     int64_t started_us;
     int64_t started_wall_us;
+    dp_journal_api *journal; /* NULL: without a state */
+    dp_worker_pool *readers; /* work on the state that reads, and the work that writes */
+    dp_worker_pool *writers;
+    const char *token; /* "": none is configured */
+    size_t max_batch_bytes;
 };
 
 /* Answers with JSON (or another type) and the headers every answer has. Extra headers may be set before. */
@@ -74,6 +90,9 @@ void dp_exchange_add_headers(dp_exchange *exchange, dp_http_response *response, 
                              char *origin, size_t origin_capacity);
 
 void dp_exchange_respond_json(dp_exchange *exchange, unsigned status, dp_slice json);
+
+/* What the journal service answered. */
+void dp_exchange_respond_reply(dp_exchange *exchange, const dp_api_reply *reply);
 
 /* {"detail":"..."} */
 void dp_exchange_respond_detail(dp_exchange *exchange, unsigned status, const char *detail);

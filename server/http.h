@@ -107,8 +107,12 @@ dp_slice dp_http_request_query(const dp_http_request *request);
 bool dp_http_request_header(const dp_http_request *request, const char *name,
                             dp_slice *value); /* the first */
 size_t dp_http_request_header_count(const dp_http_request *request, const char *name);
+/* Whether there is a header whose name begins so. */
+bool dp_http_request_has_header_prefix(const dp_http_request *request, const char *prefix);
 dp_slice dp_http_request_body(const dp_http_request *request);
 bool dp_http_request_has_body(const dp_http_request *request); /* announced by the header */
+/* As announced by Content-Length; SIZE_MAX for a chunked body. In on_headers only. */
+size_t dp_http_request_body_length(const dp_http_request *request);
 bool dp_http_request_is_loopback(const dp_http_request *request);
 int64_t dp_http_request_started_us(const dp_http_request *request); /* monotonic: header complete */
 /* The time of the event that is being handled; cheaper than the clock. */
@@ -120,7 +124,11 @@ void dp_http_accept_body(dp_http_request *request, size_t max_bytes);
 /* In on_headers or on_request: the answer comes later. */
 void dp_http_defer(dp_http_request *request);
 
-/* The answer. Within handlers of the request at any time; from other threads only after dp_http_defer. */
+/* As defer; another thread is going to respond for certain, and stopping waits for it. */
+void dp_http_hand_over(dp_http_request *request);
+
+/* The answer. Within handlers of the request at any time; from other threads only after
+ * dp_http_hand_over. */
 void dp_http_respond(dp_http_request *request, const dp_http_response *response);
 /* As respond, with a streamed body; response->body is not used. */
 void dp_http_respond_stream(dp_http_request *request, const dp_http_response *response,

@@ -66,6 +66,7 @@ typedef struct event_loop {
     dp_http_request *free_requests;
     size_t free_count;
     dp_http_request *deferred; /* suspended, no answer yet */
+    unsigned waiting_streams;  /* suspended within an answer */
     unsigned connection_count;
     pthread_mutex_t inbox_lock;
     dp_http_request *inbox_first;
@@ -97,17 +98,21 @@ struct dp_http_request {
     bool has_body;
     bool body_too_large;
     bool stream_waits;
+    bool closes;  /* the connection ends after the answer */
+    bool is_held; /* another thread is going to respond */
     bool no_memory;
     unsigned malformed_status;
     const char *malformed_detail;
     size_t max_body_bytes;
-    size_t reserved_bytes; /* of the server's body memory */
+    size_t announced_bytes; /* by Content-Length */
+    size_t reserved_bytes;  /* of the server's body memory */
     size_t discarded_bytes;
     dp_buffer body;
     int64_t started_us;
     dp_timer timer;
     unsigned status;
     struct MHD_Response *response;
+    struct stream_body *stream; /* of the answer being sent */
     dp_http_request *deferred_previous;
     dp_http_request *deferred_next;
     dp_http_request *inbox_previous;
@@ -194,6 +199,8 @@ static void release_body(dp_http_request *request)
     dp_buffer_release(&request->body);
 }
 
+static void end_stream(struct stream_body *body);
+
 static void free_request(dp_http_request *request)
 {
     event_loop *loop = request->loop;
@@ -201,6 +208,7 @@ static void free_request(dp_http_request *request)
     forget_deferred(request);
     leave_inbox(request);
     if (request->response != NULL) MHD_destroy_response(request->response);
+    if (request->stream != NULL) end_stream(request->stream);
     release_body(request);
     free(request->long_target);
     if (loop->free_count >= MAX_KEPT_REQUESTS) {
@@ -278,6 +286,23 @@ size_t dp_http_request_header_count(const dp_http_request *request, const char *
     return count;
 }
 
+bool dp_http_request_has_header_prefix(const dp_http_request *request, const char *prefix)
+{
+    size_t length = strlen(prefix);
+    for (size_t i = 0; i < request->header_count; i++) {
+        dp_slice name = request->headers[i].name;
+        if (name.length >= length &&
+            dp_slice_equal_ignoring_case(dp_slice_make(name.data, length), dp_slice_make(prefix, length)))
+            return true;
+    }
+    return false;
+}
+
+size_t dp_http_request_body_length(const dp_http_request *request)
+{
+    return request->has_body && request->announced_bytes == 0 ? SIZE_MAX : request->announced_bytes;
+}
+
 void dp_http_accept_body(dp_http_request *request, size_t max_bytes)
 {
     request->max_body_bytes = max_bytes;
@@ -340,14 +365,11 @@ static bool is_crowded(const event_loop *loop)
 
 static void set_response(dp_http_request *request, const dp_http_response *from, struct MHD_Response *made)
 {
-    dp_http_server *server = request->loop->server;
     bool complete = made != NULL;
     for (size_t i = 0; complete && i < from->header_count; i++) {
         complete = MHD_add_response_header(made, from->headers[i].name, from->headers[i].value) == MHD_YES;
     }
-    bool close = from->close || atomic_load_explicit(&server->draining, memory_order_relaxed) ||
-                 is_crowded(request->loop);
-    if (complete && close) complete = MHD_add_response_header(made, "Connection", "close") == MHD_YES;
+    request->closes = from->close;
     if (!complete && made != NULL) MHD_destroy_response(made);
     request->response = complete ? made : NULL;
     request->no_memory = !complete;
@@ -385,16 +407,29 @@ void dp_http_respond(dp_http_request *request, const dp_http_response *response)
     deliver(request);
 }
 
+/* Owned by the MHD response; the request forgets it when it ends first. */
 typedef struct stream_body {
     dp_http_stream stream;
-    dp_http_request *request;
+    dp_http_request *request; /* NULL once the request has ended */
+    bool is_closed;
 } stream_body;
+
+static void close_stream(stream_body *body)
+{
+    if (body->is_closed) return;
+    body->is_closed = true;
+    body->stream.close(body->stream.context);
+}
 
 static ssize_t read_stream(void *context, uint64_t position, char *out, size_t capacity)
 {
     stream_body *body = context;
     size_t length = 0;
     (void)position;
+    if (body->is_closed || body->request == NULL) return MHD_CONTENT_READER_END_WITH_ERROR;
+    event_loop *loop = body->request->loop;
+    if (atomic_load_explicit(&loop->server->stopping, memory_order_relaxed))
+        return MHD_CONTENT_READER_END_WITH_ERROR;
     switch (body->stream.read(body->stream.context, out, capacity, &length)) {
     case DP_HTTP_STREAM_DATA: return (ssize_t)length;
     case DP_HTTP_STREAM_END: return MHD_CONTENT_READER_END_OF_STREAM;
@@ -402,14 +437,23 @@ static ssize_t read_stream(void *context, uint64_t position, char *out, size_t c
     case DP_HTTP_STREAM_WAIT: break;
     }
     body->request->stream_waits = true;
+    loop->waiting_streams++;
     MHD_suspend_connection(body->request->mhd);
     return 0;
 }
 
-static void close_stream(void *context)
+/* The request is over before the library has let go of the answer. */
+static void end_stream(stream_body *body)
+{
+    close_stream(body);
+    body->request = NULL;
+}
+
+static void free_stream(void *context)
 {
     stream_body *body = context;
-    body->stream.close(body->stream.context);
+    close_stream(body);
+    if (body->request != NULL) body->request->stream = NULL;
     free(body);
 }
 
@@ -419,14 +463,16 @@ void dp_http_respond_stream(dp_http_request *request, const dp_http_response *re
     struct MHD_Response *made = NULL;
     stream_body *body = malloc(sizeof *body);
     if (body != NULL) {
-        *body = (stream_body){*stream, request};
+        *body = (stream_body){.stream = *stream, .request = request};
         made = MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, STREAM_BLOCK_BYTES, read_stream, body,
-                                                 close_stream);
+                                                 free_stream);
     }
     if (made == NULL) {
         stream->close(stream->context);
         free(body);
+        body = NULL;
     }
+    request->stream = body;
     set_response(request, response, made);
     deliver(request);
 }
@@ -443,10 +489,21 @@ void dp_http_defer(dp_http_request *request)
     MHD_suspend_connection(request->mhd);
 }
 
+void dp_http_hand_over(dp_http_request *request)
+{
+    dp_http_defer(request);
+    request->is_held = true;
+}
+
 static enum MHD_Result queue_response(dp_http_request *request)
 {
     struct MHD_Response *response = request->response;
+    const dp_http_server *server = request->loop->server;
     request->response = NULL;
+    bool close = request->closes || is_crowded(request->loop) ||
+                 atomic_load_explicit(&server->draining, memory_order_relaxed);
+    /* A header that does not fit into memory leaves the connection open: harmless. */
+    if (close) MHD_add_response_header(response, "Connection", "close");
     enum MHD_Result result = MHD_queue_response(request->mhd, request->status, response);
     MHD_destroy_response(response);
     if (result != MHD_YES) request->status = 0;
@@ -522,7 +579,7 @@ static void check_framing(dp_http_request *request, const char *version)
     if (hosts > 1) refuse(request, 400, "Host is given more than once");
     if (hosts == 0 && strcmp(version, "HTTP/1.1") == 0) refuse(request, 400, "Host is missing");
     request->has_body = bytes > 0 || codings > 0;
-    request->reserved_bytes = (size_t)bytes;
+    request->announced_bytes = (size_t)bytes;
 }
 
 static void check_header(dp_http_request *request, const char *version)
@@ -540,8 +597,7 @@ static void check_header(dp_http_request *request, const char *version)
 static void reserve_body(dp_http_request *request)
 {
     dp_http_server *server = request->loop->server;
-    size_t announced = request->reserved_bytes;
-    request->reserved_bytes = 0;
+    size_t announced = request->announced_bytes;
     if (!request->has_body) return;
     if (announced > request->max_body_bytes) {
         refuse(request, 413, "The body is larger than this endpoint accepts");
@@ -795,6 +851,7 @@ static void handle_posted(dp_http_request *request, unsigned flags)
     const dp_http_handlers *handlers = &request->loop->server->handlers;
     if ((flags & INBOX_STREAM) != 0 && request->stream_waits) {
         request->stream_waits = false;
+        request->loop->waiting_streams--;
         MHD_resume_connection(request->mhd);
     }
     if ((flags & INBOX_RESPONSE) != 0) {
@@ -864,15 +921,22 @@ static void run_once(event_loop *loop)
     MHD_run(loop->daemon);
 }
 
-/* Nobody may be suspended when the daemon stops. */
-static void end_deferred(event_loop *loop)
+/* Answers for those that wait for time or a slot; false while others still work for some. */
+static bool end_deferred(event_loop *loop)
 {
     const dp_http_handlers *handlers = &loop->server->handlers;
-    while (loop->deferred != NULL) {
-        dp_http_request *request = loop->deferred;
-        handlers->on_malformed(handlers->context, request, 503, "The server is shutting down");
-        if (loop->deferred == request) resume(request);
+    dp_http_request *request = loop->deferred;
+    bool none_held = loop->waiting_streams == 0;
+    while (request != NULL) {
+        dp_http_request *next = request->deferred_next;
+        if (request->is_held) {
+            none_held = false;
+        } else {
+            handlers->on_malformed(handlers->context, request, 503, "The server is shutting down");
+        }
+        request = next;
     }
+    return none_held;
 }
 
 static void *run_loop(void *context)
@@ -883,9 +947,13 @@ static void *run_loop(void *context)
     while (!atomic_load_explicit(&server->stopping, memory_order_acquire)) {
         run_once(loop);
     }
-    end_deferred(loop);
-    loop->now_us = dp_clock_monotonic_us();
-    MHD_run(loop->daemon);
+    /* The daemon must not be stopped while a connection is suspended. */
+    while (!end_deferred(loop)) {
+        run_once(loop);
+    }
+    for (unsigned i = 0; i < 3; i++) {
+        MHD_run(loop->daemon); /* resumes, answers, writes */
+    }
     return NULL;
 }
 

@@ -16,8 +16,9 @@
 /* The statuses this server answers with; anything else is counted as "other". */
 #define DP_METRIC_STATUS_LIST(X)                                                                             \
     X(200)                                                                                                   \
-    X(204) X(307) X(400) X(401) X(403) X(404) X(405) X(408) X(409) X(411) X(413) X(414) X(415) X(417) X(422) \
-        X(431) X(500) X(503)
+    X(204)                                                                                                   \
+    X(307) X(400) X(401) X(403) X(404) X(405) X(408) X(409) X(411) X(413) X(414) X(415) X(417) X(422) X(431) \
+        X(500) X(503)
 
 enum {
 #define DP_METRIC_STATUS_ONE(status) +1

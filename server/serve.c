@@ -6,11 +6,12 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "server/access.h"
 #include "server/application.h"
 #include "server/http.h"
 #include "server/service_notify.h"
 
-enum { WATCH_INTERVAL_MS = 500 };
+enum { WATCH_INTERVAL_MS = 500, MAX_PEM_BYTES = 1 << 20 };
 
 typedef struct running {
     const dp_serve_options *options;
@@ -18,6 +19,10 @@ typedef struct running {
     dp_log *log;
     dp_application *application;
     dp_http_server *http;
+    dp_journal_api *journal;
+    char token[4097];
+    dp_buffer certificate;
+    dp_buffer key;
     struct timespec dotenv_changed;
     int64_t dotenv_bytes;
 } running;
@@ -61,6 +66,8 @@ static dp_status start_http(running *run, dp_error *error)
         .thread_count = (unsigned)dp_settings_number(settings, DP_SETTING_WORKERS),
         .max_connections = (unsigned)dp_settings_number(settings, DP_SETTING_MAX_CONNECTIONS),
         .request_user_bytes = dp_application_request_bytes(),
+        .tls_certificate = run->certificate.length == 0 ? NULL : run->certificate.data,
+        .tls_key = run->key.length == 0 ? NULL : run->key.data,
         .log = run->log,
     };
     dp_http_handlers handlers = dp_application_handlers(run->application);
@@ -167,18 +174,70 @@ static void stop(running *run)
                  dp_log_bool("everything_finished", finished));
 }
 
+static dp_status read_pem(const char *flag, const char *path, dp_buffer *out, dp_error *error)
+{
+    FILE *file = fopen(path, "re");
+    if (file == NULL)
+        return dp_error_set(error, DP_STATUS_USAGE, "%s: unable to read '%s': %s", flag, path,
+                            strerror(errno));
+    char chunk[4096];
+    size_t got;
+    while ((got = fread(chunk, 1, sizeof chunk, file)) > 0) {
+        dp_buffer_append(out, chunk, got);
+    }
+    bool failed = ferror(file) != 0;
+    fclose(file);
+    if (failed || out->length == 0 || dp_buffer_text(out) == NULL)
+        return dp_error_set(error, DP_STATUS_USAGE, "%s: '%s' is not a PEM file", flag, path);
+    return DP_STATUS_OK;
+}
+
+static dp_status read_secrets(running *run, dp_error *error)
+{
+    const char *token_file = dp_settings_text(&run->settings, DP_SETTING_AUTH_TOKEN_FILE);
+    const char *certificate = dp_settings_text(&run->settings, DP_SETTING_TLS_CERT);
+    const char *key = dp_settings_text(&run->settings, DP_SETTING_TLS_KEY);
+    dp_status status = DP_STATUS_OK;
+    if ((certificate == NULL) != (key == NULL))
+        return dp_error_set(error, DP_STATUS_USAGE, "--tls-cert and --tls-key are only valid together");
+    if (token_file != NULL) status = dp_access_read_token(token_file, run->token, error);
+    if (status == DP_STATUS_OK && certificate != NULL)
+        status = read_pem("--tls-cert", certificate, &run->certificate, error);
+    if (status == DP_STATUS_OK && key != NULL) status = read_pem("--tls-key", key, &run->key, error);
+    return status;
+}
+
+static dp_status open_state(running *run, dp_error *error)
+{
+    const dp_settings *settings = &run->settings;
+    const char *dsn = dp_settings_text(settings, DP_SETTING_STATE);
+    if (strcmp(dsn, "none") == 0) return DP_STATUS_OK;
+    const dp_journal_api_options options = {
+        .state_dsn = dsn,
+        .max_batch_bytes = (size_t)dp_settings_number(settings, DP_SETTING_MAX_BATCH_BYTES),
+        .max_event_bytes = (size_t)dp_settings_number(settings, DP_SETTING_MAX_EVENT_BYTES),
+        .migrate = true,
+    };
+    return dp_journal_api_open(&options, &run->journal, error);
+}
+
 static dp_status start(running *run, dp_error *error)
 {
-    dp_status status = start_log(run, error);
+    dp_status status = read_secrets(run, error);
+    if (status == DP_STATUS_OK) status = start_log(run, error);
+    if (status == DP_STATUS_OK) status = open_state(run, error);
     if (status != DP_STATUS_OK) return status;
-    const dp_application_options options = {.settings = &run->settings, .log = run->log};
+    const dp_application_options options = {
+        .settings = &run->settings, .log = run->log, .journal = run->journal, .token = run->token};
     status = dp_application_new(&options, &run->application, error);
     return status == DP_STATUS_OK ? start_http(run, error) : status;
 }
 
 dp_status dp_serve(const dp_serve_options *options, dp_error *error)
 {
-    running run = {.options = options};
+    running run = {.options = options,
+                   .certificate = DP_BUFFER_INIT(MAX_PEM_BYTES),
+                   .key = DP_BUFFER_INIT(MAX_PEM_BYTES)};
     sigset_t signals;
     sigemptyset(&signals);
     sigaddset(&signals, SIGTERM);
@@ -194,7 +253,10 @@ dp_status dp_serve(const dp_serve_options *options, dp_error *error)
     }
     dp_http_server_free(run.http);
     dp_application_free(run.application);
+    dp_journal_api_close(run.journal);
     dp_log_free(run.log);
     dp_settings_release(&run.settings);
+    dp_buffer_release(&run.certificate);
+    dp_buffer_release(&run.key);
     return status;
 }

@@ -1,0 +1,11 @@
+/* The journal's events as a streamed answer: read page by page on worker threads, sent on the event thread,
+ * one page in memory. A slow receiver holds its page and no thread. Internal to server/. */
+#ifndef DPONE_SERVER_EVENTS_STREAM_H
+#define DPONE_SERVER_EVENTS_STREAM_H
+
+#include "server/exchange.h"
+
+/* On a worker thread: opens the reader and answers, with the stream or with the reason why not. */
+void dp_events_stream_answer(dp_exchange *exchange, dp_slice pipeline, const dp_events_query *query);
+
+#endif

@@ -1,0 +1,338 @@
+#include "server/v1_routes.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/json_scanner.h"
+#include "server/access.h"
+#include "server/events_stream.h"
+
+enum {
+    MAX_JSON_BODY_BYTES = 1 << 20,
+    /* A refused request with a body up to this is read to its end first, so that its sender can read why. */
+    MAX_DISCARDED_BODY_BYTES = 1 << 16
+};
+
+bool dp_v1_owns(dp_route route)
+{
+    switch (route) {
+    case DP_ROUTE_READY:
+    case DP_ROUTE_PIPELINES:
+    case DP_ROUTE_PIPELINE:
+    case DP_ROUTE_BATCHES:
+    case DP_ROUTE_EVENTS:
+    case DP_ROUTE_OFFSETS:
+    case DP_ROUTE_OFFSET_GET:
+    case DP_ROUTE_OFFSET_PUT:
+    case DP_ROUTE_OFFSET_DELETE:
+    case DP_ROUTE_SOURCE_PUT:
+    case DP_ROUTE_QUARANTINE:
+    case DP_ROUTE_REPLAY_PLANS:
+    case DP_ROUTE_COMMIT_DECISIONS: return true;
+    case DP_ROUTE_MSG:
+    case DP_ROUTE_HEALTH:
+    case DP_ROUTE_FAIL_COUNT:
+    case DP_ROUTE_FAIL_DURATION:
+    case DP_ROUTE_FAIL_RESET:
+    case DP_ROUTE_FAIL_STATUS:
+    case DP_ROUTE_METRICS:
+    case DP_ROUTE_OPENAPI:
+    case DP_ROUTE_DOCS:
+    case DP_ROUTE_REDOC:
+    case DP_ROUTE_COUNT: break;
+    }
+    return false;
+}
+
+static bool writes(dp_route route)
+{
+    return strcmp(dp_route_method(route), "GET") != 0;
+}
+
+/* ---- before the body ---- */
+
+static bool was_forwarded(const dp_http_request *request)
+{
+    dp_slice ignored;
+    return dp_http_request_header(request, "Forwarded", &ignored) ||
+           dp_http_request_has_header_prefix(request, "X-Forwarded-");
+}
+
+static dp_access decide_access(const dp_exchange *exchange)
+{
+    const dp_http_request *request = exchange->request;
+    dp_slice ignored;
+    dp_access_facts facts = {.peer_is_loopback = dp_http_request_is_loopback(request),
+                             .was_forwarded = was_forwarded(request),
+                             .has_origin = dp_http_request_header(request, "Origin", &ignored),
+                             .authorization_count = dp_http_request_header_count(request, "Authorization")};
+    dp_http_request_header(request, "Host", &facts.host);
+    dp_http_request_header(request, "Authorization", &facts.authorization);
+    return dp_access_decide(dp_slice_of_text(exchange->application->token), &facts);
+}
+
+static bool has_media_type(const dp_exchange *exchange, const char *wanted)
+{
+    dp_slice value;
+    dp_slice type;
+    dp_slice parameters;
+    if (dp_http_request_header_count(exchange->request, "Content-Type") != 1 ||
+        !dp_http_request_header(exchange->request, "Content-Type", &value))
+        return false;
+    dp_slice_split(value, ';', &type, &parameters);
+    return dp_slice_equal_ignoring_case(dp_slice_trim(type), dp_slice_of_text(wanted));
+}
+
+static const char *media_type_of(dp_route route)
+{
+    return route == DP_ROUTE_BATCHES ? "application/x-ndjson" : "application/json";
+}
+
+static dp_v1_refusal decide(const dp_exchange *exchange)
+{
+    dp_route route = exchange->route;
+    if (route == DP_ROUTE_READY) return DP_V1_ACCEPTED;
+    switch (decide_access(exchange)) {
+    case DP_ACCESS_GRANTED: break;
+    case DP_ACCESS_TOKEN_REQUIRED: return DP_V1_TOKEN_REQUIRED;
+    case DP_ACCESS_TOKEN_MISSING:
+    case DP_ACCESS_TOKEN_WRONG: return DP_V1_UNAUTHORIZED;
+    }
+    if (exchange->application->journal == NULL) return DP_V1_NO_STATE;
+    bool needs_type =
+        writes(route) && (route != DP_ROUTE_OFFSET_DELETE || dp_http_request_has_body(exchange->request));
+    return needs_type && !has_media_type(exchange, media_type_of(route)) ? DP_V1_MEDIA_TYPE : DP_V1_ACCEPTED;
+}
+
+static void respond_refusal(dp_exchange *exchange)
+{
+    dp_http_response response = {.status = 401};
+    char text[120];
+    switch (exchange->refusal) {
+    case DP_V1_ACCEPTED: break;
+    case DP_V1_TOKEN_REQUIRED:
+        dp_exchange_respond_code(
+            exchange, 403, "token_required",
+            "Without a configured token only plain requests from this machine are answered");
+        break;
+    case DP_V1_UNAUTHORIZED:
+        dp_http_response_add(&response, "WWW-Authenticate", "Bearer");
+        dp_exchange_respond(exchange, &response, "application/json",
+                            DP_SLICE_LITERAL("{\"detail\":\"A valid bearer token is required\","
+                                             "\"code\":\"unauthorized\"}"));
+        break;
+    case DP_V1_NO_STATE:
+        dp_exchange_respond_code(exchange, 503, "no_state", "The server runs without a state (--state none)");
+        break;
+    case DP_V1_MEDIA_TYPE:
+        snprintf(text, sizeof text, "Content-Type must be %s", media_type_of(exchange->route));
+        dp_exchange_respond_code(exchange, 415, "unsupported_media_type", text);
+        break;
+    }
+}
+
+void dp_v1_on_headers(dp_exchange *exchange)
+{
+    exchange->refusal = decide(exchange);
+    size_t limit = exchange->route == DP_ROUTE_BATCHES ? exchange->application->max_batch_bytes
+                                                       : (size_t)MAX_JSON_BODY_BYTES;
+    if (exchange->refusal == DP_V1_ACCEPTED) {
+        dp_http_accept_body(exchange->request, writes(exchange->route) ? limit : MAX_DISCARDED_BODY_BYTES);
+    } else if (dp_http_request_body_length(exchange->request) <= MAX_DISCARDED_BODY_BYTES) {
+        dp_http_accept_body(exchange->request, MAX_DISCARDED_BODY_BYTES);
+    } else {
+        respond_refusal(exchange);
+    }
+}
+
+/* ---- on a worker ---- */
+
+typedef struct v1_job {
+    dp_worker_job job; /* first: the pool hands this back */
+    dp_exchange *exchange;
+    dp_buffer decoded; /* path and query parameters */
+} v1_job;
+
+/* A decoded copy of a path or query parameter that lives as long as the job. */
+static dp_slice decode(v1_job *job, dp_slice text, bool plus_is_space)
+{
+    size_t at = job->decoded.length;
+    if (!dp_buffer_reserve(&job->decoded, text.length)) return dp_slice_make("", 0);
+    size_t length = dp_percent_decode(text, plus_is_space, job->decoded.data + at);
+    job->decoded.length += length;
+    return dp_slice_make(job->decoded.data + at, length);
+}
+
+static dp_slice parameter(v1_job *job, unsigned index)
+{
+    return decode(job, job->exchange->match.parameters[index], false);
+}
+
+static dp_slice query_parameter(v1_job *job, const char *name)
+{
+    dp_slice text;
+    if (!dp_query_last(dp_http_request_query(job->exchange->request), name, &text))
+        return (dp_slice){NULL, 0};
+    return decode(job, text, true);
+}
+
+static dp_offset_name offset_name(v1_job *job)
+{
+    return (dp_offset_name){.pipeline = parameter(job, 0),
+                            .backend = parameter(job, 1),
+                            .source_schema = parameter(job, 2),
+                            .source_table = parameter(job, 3)};
+}
+
+/* Adds what a receipt says to the counters. */
+static void count_receipt(dp_metrics *metrics, const dp_api_reply *reply)
+{
+    dp_json_scanner scanner;
+    dp_json_token token;
+    dp_json_scanner_init(&scanner, dp_buffer_slice(&reply->body));
+    dp_json_kind kind;
+    _Atomic uint64_t *counter = NULL;
+    while ((kind = dp_json_next(&scanner, &token)) != DP_JSON_END && kind != DP_JSON_ERROR) {
+        uint64_t value;
+        if (kind == DP_JSON_NUMBER && counter != NULL && dp_slice_to_u64(token.text, UINT64_MAX, &value))
+            dp_metric_add(counter, value);
+        counter = NULL;
+        if (kind == DP_JSON_KEY && dp_slice_equal_text(token.text, "accepted"))
+            counter = &metrics->events_ingested;
+        if (kind == DP_JSON_KEY && dp_slice_equal_text(token.text, "duplicates"))
+            counter = &metrics->events_duplicate;
+    }
+    dp_metric_add(&metrics->batches_committed, 1);
+}
+
+static void ingest(v1_job *job, dp_slice body, dp_api_reply *reply)
+{
+    dp_exchange *exchange = job->exchange;
+    dp_slice key = {NULL, 0};
+    size_t count = dp_http_request_header_count(exchange->request, "Idempotency-Key");
+    dp_http_request_header(exchange->request, "Idempotency-Key", &key);
+    dp_journal_api_ingest(exchange->application->journal, parameter(job, 0), key, (unsigned)count, body,
+                          reply);
+    if (reply->http_status == 200 && !reply->replayed) count_receipt(&exchange->application->metrics, reply);
+}
+
+static void call_journal(v1_job *job, dp_api_reply *reply)
+{
+    dp_exchange *exchange = job->exchange;
+    dp_journal_api *journal = exchange->application->journal;
+    dp_slice body = dp_http_request_body(exchange->request);
+    dp_offset_name name;
+    switch (exchange->route) {
+    case DP_ROUTE_READY: dp_journal_api_check_ready(journal, reply); return;
+    case DP_ROUTE_PIPELINES: dp_journal_api_list_pipelines(journal, reply); return;
+    case DP_ROUTE_PIPELINE: dp_journal_api_show_pipeline(journal, parameter(job, 0), reply); return;
+    case DP_ROUTE_BATCHES: ingest(job, body, reply); return;
+    case DP_ROUTE_OFFSETS: dp_journal_api_list_offsets(journal, parameter(job, 0), reply); return;
+    case DP_ROUTE_SOURCE_PUT: dp_journal_api_put_source(journal, parameter(job, 0), body, reply); return;
+    case DP_ROUTE_QUARANTINE: dp_journal_api_list_quarantine(journal, parameter(job, 0), reply); return;
+    case DP_ROUTE_REPLAY_PLANS: dp_journal_api_plan_replay(journal, body, reply); return;
+    case DP_ROUTE_COMMIT_DECISIONS: dp_journal_api_decide_commit(journal, body, reply); return;
+    case DP_ROUTE_OFFSET_GET:
+        name = offset_name(job);
+        dp_journal_api_get_offset(journal, &name, reply);
+        return;
+    case DP_ROUTE_OFFSET_PUT:
+        name = offset_name(job);
+        dp_journal_api_put_offset(journal, &name, body, reply);
+        return;
+    case DP_ROUTE_OFFSET_DELETE:
+        name = offset_name(job);
+        dp_journal_api_delete_offset(journal, &name, body, reply);
+        return;
+    case DP_ROUTE_EVENTS:
+    case DP_ROUTE_MSG:
+    case DP_ROUTE_HEALTH:
+    case DP_ROUTE_FAIL_COUNT:
+    case DP_ROUTE_FAIL_DURATION:
+    case DP_ROUTE_FAIL_RESET:
+    case DP_ROUTE_FAIL_STATUS:
+    case DP_ROUTE_METRICS:
+    case DP_ROUTE_OPENAPI:
+    case DP_ROUTE_DOCS:
+    case DP_ROUTE_REDOC:
+    case DP_ROUTE_COUNT: break;
+    }
+    dp_api_reply_error(reply, 500, "internal", "A route without an action");
+}
+
+void dp_exchange_respond_reply(dp_exchange *exchange, const dp_api_reply *reply)
+{
+    char retry_after[16];
+    dp_http_response response = {.status = reply->http_status};
+    if (reply->body.failed) {
+        dp_exchange_respond_code(exchange, 503, "out_of_memory", "The answer did not fit into memory");
+        return;
+    }
+    if (reply->retry_after_s > 0) {
+        snprintf(retry_after, sizeof retry_after, "%u", reply->retry_after_s);
+        dp_http_response_add(&response, "Retry-After", retry_after);
+    }
+    if (reply->replayed) dp_http_response_add(&response, "Idempotency-Replayed", "true");
+    dp_exchange_respond(exchange, &response, reply->content_type, dp_buffer_slice(&reply->body));
+}
+
+static void release_job(v1_job *job)
+{
+    dp_buffer_release(&job->decoded);
+    free(job);
+}
+
+static void run_job(dp_worker_job *own)
+{
+    v1_job *job = (v1_job *)(void *)own;
+    dp_exchange *exchange = job->exchange;
+    dp_api_reply reply = DP_API_REPLY_INIT;
+    if (exchange->route == DP_ROUTE_EVENTS) {
+        const dp_events_query query = {.from = query_parameter(job, "from"),
+                                       .to = query_parameter(job, "to"),
+                                       .limit = query_parameter(job, "limit"),
+                                       .source = query_parameter(job, "source"),
+                                       .backend = query_parameter(job, "backend")};
+        dp_events_stream_answer(exchange, parameter(job, 0), &query);
+    } else {
+        call_journal(job, &reply);
+        dp_exchange_respond_reply(exchange, &reply);
+    }
+    dp_api_reply_release(&reply);
+    release_job(job);
+}
+
+void dp_v1_on_request(dp_exchange *exchange)
+{
+    dp_application *application = exchange->application;
+    if (exchange->refusal != DP_V1_ACCEPTED) {
+        respond_refusal(exchange);
+        return;
+    }
+    if (application->journal == NULL) {
+        dp_exchange_respond_json(exchange, 200,
+                                 DP_SLICE_LITERAL("{\"status\":\"ready\",\"state\":\"none\"}"));
+        return;
+    }
+    v1_job *job = calloc(1, sizeof *job);
+    if (job == NULL) {
+        dp_exchange_respond_code(exchange, 503, "out_of_memory", "Out of memory");
+        return;
+    }
+    dp_slice path = dp_http_request_path(exchange->request);
+    dp_slice query = dp_http_request_query(exchange->request);
+    job->job.run = run_job;
+    job->exchange = exchange;
+    job->decoded.max_bytes = path.length + query.length + 1;
+    /* One reservation, so that decoded slices never move. */
+    bool ready = dp_buffer_reserve(&job->decoded, path.length + query.length + 1);
+    dp_worker_pool *pool = writes(exchange->route) ? application->writers : application->readers;
+    dp_http_hand_over(exchange->request);
+    if (ready && dp_worker_pool_submit(pool, &job->job, false)) return;
+    release_job(job);
+    dp_http_response response = {.status = 503};
+    dp_http_response_add(&response, "Retry-After", "1");
+    dp_exchange_respond(exchange, &response, "application/json",
+                        DP_SLICE_LITERAL(
+                            "{\"detail\":\"Too many requests wait for the state\",\"code\":\"busy\"}"));
+}
