@@ -89,14 +89,35 @@ static size_t escape_length(dp_slice input, size_t at)
 #define ONES UINT64_C(0x0101010101010101)
 #define HIGH UINT64_C(0x8080808080808080)
 
-/* Whether eight bytes are all plain: printable ASCII other than '"' and '\'. */
-static inline bool all_plain(uint64_t word)
+/* A bit at the top of each byte that is not plain: '"', '\\', a control character, or not ASCII. Bits above
+ * the lowest one set may be wrong, because subtraction borrows upwards. */
+static inline uint64_t stops_in(uint64_t word)
 {
     uint64_t quote = word ^ (ONES * '"');
     uint64_t backslash = word ^ (ONES * '\\');
     uint64_t stops =
         ((word - ONES * 0x20) & ~word) | ((quote - ONES) & ~quote) | ((backslash - ONES) & ~backslash);
-    return ((stops | word) & HIGH) == 0;
+    return (stops | word) & HIGH;
+}
+
+/* The first byte at or after `at` that is not plain, or the end. */
+static inline size_t skip_plain(const char *data, size_t length, size_t at)
+{
+    while (length - at >= 8) {
+        uint64_t word;
+        memcpy(&word, data + at, 8);
+#if __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
+        word = __builtin_bswap64(word);
+#endif
+        uint64_t stops = stops_in(word);
+        if (stops != 0) return at + (size_t)__builtin_ctzll(stops) / 8;
+        at += 8;
+    }
+    while (at < length && (unsigned char)data[at] >= 0x20 && (unsigned char)data[at] < 0x80 &&
+           data[at] != '"' && data[at] != '\\') {
+        at++;
+    }
+    return at;
 }
 
 /* Scans a string whose opening quote is at the position. */
@@ -109,12 +130,7 @@ static bool scan_string(dp_json_scanner *scanner, dp_json_token *token)
     bool has_high_bytes = false;
     token->has_escapes = false;
     for (;;) {
-        uint64_t word;
-        while (length - at >= 8) {
-            memcpy(&word, data + at, 8);
-            if (!all_plain(word)) break;
-            at += 8;
-        }
+        at = skip_plain(data, length, at);
         if (at >= length) {
             fail(scanner, length, "unterminated string");
             return false;
@@ -302,6 +318,24 @@ dp_json_kind dp_json_next(dp_json_scanner *scanner, dp_json_token *token)
     case FAILED: break;
     }
     return DP_JSON_ERROR;
+}
+
+bool dp_json_accept_key(dp_json_scanner *scanner, dp_slice name_and_colon)
+{
+    size_t at = scanner->position;
+    if (scanner->state == AFTER_VALUE && scanner->depth > 0 && in_object(scanner)) {
+        if (at >= scanner->input.length || scanner->input.data[at] != ',') return false;
+        at++;
+    } else if (scanner->state != EXPECT_FIRST_MEMBER) {
+        return false;
+    }
+    if (scanner->input.length - at < name_and_colon.length ||
+        memcmp(scanner->input.data + at, name_and_colon.data, name_and_colon.length) != 0) {
+        return false;
+    }
+    scanner->position = at + name_and_colon.length;
+    scanner->state = EXPECT_VALUE;
+    return true;
 }
 
 bool dp_json_skip_value(dp_json_scanner *scanner, const dp_json_token *first, dp_slice *source)

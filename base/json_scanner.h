@@ -48,6 +48,11 @@ void dp_json_scanner_init(dp_json_scanner *scanner, dp_slice input);
 
 dp_json_kind dp_json_next(dp_json_scanner *scanner, dp_json_token *token);
 
+/* Passes the next member's name when it stands there in exactly these bytes, such as "\"id\":", without white
+ * space; its value follows. False leaves the scanner where it was. For readers that know what usually comes.
+ */
+bool dp_json_accept_key(dp_json_scanner *scanner, dp_slice name_and_colon);
+
 /* Skips the value whose first token was just returned; gives the whole value's source text. False on error.
  */
 bool dp_json_skip_value(dp_json_scanner *scanner, const dp_json_token *first, dp_slice *source);

@@ -2,7 +2,6 @@
 
 #include <stdio.h>
 
-#include "base/hex.h"
 #include "base/json_scanner.h"
 
 typedef struct line_parser {
@@ -17,12 +16,14 @@ typedef struct line_parser {
 /* One member of a line: how it is named, and how its value is read into the structure of the line. */
 typedef struct line_member {
     dp_slice name;
+    dp_slice quoted; /* the name in quotes and the colon */
     bool optional;
     bool (*read)(line_parser *parser, const struct line_member *member, void *out);
     size_t offset; /* of the field, for readers that serve several members */
 } line_member;
 
-#define DP_MEMBER_NAME(text) .name = {(text), sizeof(text) - 1}
+#define DP_MEMBER_NAME(text)                                                                                 \
+    .name = {(text), sizeof(text) - 1}, .quoted = {"\"" text "\":", sizeof("\"" text "\":") - 1}
 
 static bool fail_at(line_parser *parser, size_t at, const char *code, const char *fault)
 {
@@ -103,19 +104,25 @@ static bool read_u64(line_parser *parser, const line_member *member, void *out)
     return fail_member(parser, member, "a whole number from 0 to 2^63-1");
 }
 
-static bool is_lower_hex(dp_slice text)
-{
-    for (size_t i = 0; i < text.length; i++) {
-        char c = text.data[i];
-        if (!((c >= '0' && c <= '9') || (c >= 'a' && c <= 'f'))) return false;
-    }
-    return true;
-}
+/* The value of a lower-case hexadecimal digit, or 0xff. */
+static const uint8_t lower_hex[256] = {
+    [0 ... 255] = 0xff, ['0'] = 0,  ['1'] = 1,  ['2'] = 2,  ['3'] = 3,  ['4'] = 4,
+    ['5'] = 5,          ['6'] = 6,  ['7'] = 7,  ['8'] = 8,  ['9'] = 9,  ['a'] = 10,
+    ['b'] = 11,         ['c'] = 12, ['d'] = 13, ['e'] = 14, ['f'] = 15,
+};
 
 static bool token_is_digest(const dp_json_token *token, uint8_t out[DP_SHA256_BYTES])
 {
-    return token->kind == DP_JSON_STRING && token->text.length == DP_SHA256_HEX_LENGTH &&
-           is_lower_hex(token->text) && dp_hex_decode(token->text, out, NULL);
+    if (token->kind != DP_JSON_STRING || token->text.length != DP_SHA256_HEX_LENGTH) return false;
+    const unsigned char *digits = (const unsigned char *)token->text.data;
+    unsigned all = 0;
+    for (size_t i = 0; i < DP_SHA256_BYTES; i++) {
+        unsigned high = lower_hex[digits[2 * i]];
+        unsigned low = lower_hex[digits[2 * i + 1]];
+        out[i] = (uint8_t)(high << 4 | low);
+        all |= high | low;
+    }
+    return all < 16;
 }
 
 /* --- the objects inside an event ----------------------------------------------------------------------- */
@@ -350,14 +357,24 @@ static const line_member trailer_members[] = {
 
 /* --- members in general -------------------------------------------------------------------------------- */
 
-static const line_member *find_member(const line_member *members, size_t count, size_t expected,
-                                      dp_slice name)
+/* The next member's name: usually the one that `expected` says, found without scanning. *known is false for a
+ * name that is none of the members. False at the end of the object and on a fault. */
+static bool next_member(line_parser *parser, const line_member *members, size_t count, size_t expected,
+                        size_t *index, bool *known)
 {
-    if (expected < count && dp_slice_equal(members[expected].name, name)) return &members[expected];
-    for (size_t i = 0; i < count; i++) {
-        if (dp_slice_equal(members[i].name, name)) return &members[i];
+    *known = true;
+    *index = expected;
+    if (expected < count && dp_json_accept_key(&parser->scanner, members[expected].quoted)) {
+        parser->token.at = parser->scanner.position;
+        return true;
     }
-    return NULL;
+    if (dp_json_next(&parser->scanner, &parser->token) != DP_JSON_KEY) return false;
+    for (size_t i = 0; i < count; i++) {
+        *index = i;
+        if (dp_slice_equal(members[i].name, parser->token.text)) return true;
+    }
+    *known = false;
+    return true;
 }
 
 static bool check_required(line_parser *parser, const line_member *members, size_t count, uint32_t seen)
@@ -376,19 +393,18 @@ static bool read_members(line_parser *parser, const line_member *members, size_t
                          void *out)
 {
     uint32_t seen = 0;
-    size_t expected = 0;
-    while (dp_json_next(&parser->scanner, &parser->token) == DP_JSON_KEY) {
-        const line_member *member = find_member(members, count, expected, parser->token.text);
-        if (member == NULL && !skip_unknown) return fail(parser, "an unknown member");
-        size_t index = member == NULL ? 0 : (size_t)(member - members);
-        if (member != NULL && (seen & UINT32_C(1) << index) != 0) return fail(parser, "a repeated member");
+    size_t index = 0;
+    bool known;
+    for (size_t expected = 0; next_member(parser, members, count, expected, &index, &known);) {
+        if (!known && !skip_unknown) return fail(parser, "an unknown member");
+        if (known && (seen & UINT32_C(1) << index) != 0) return fail(parser, "a repeated member");
         if (dp_json_next(&parser->scanner, &parser->token) == DP_JSON_ERROR) return fail(parser, NULL);
-        if (member == NULL) {
+        if (!known) {
             dp_slice ignored;
             if (!dp_json_skip_value(&parser->scanner, &parser->token, &ignored)) return fail(parser, NULL);
             continue;
         }
-        if (!member->read(parser, member, out)) return false;
+        if (!members[index].read(parser, &members[index], out)) return false;
         seen |= UINT32_C(1) << index;
         expected = index + 1;
     }

@@ -90,10 +90,11 @@ static bool put_number_text(dp_buffer *out, dp_slice text)
     double value = 0;
     /* strtod reads hexadecimal, which PostgreSQL never prints. */
     if (strpbrk(copy, "xXpP") == NULL) value = strtod(copy, &end);
-    bool complete = end == copy + text.length;
+    const size_t read_bytes = (size_t)(end - copy);
     free(copy);
-    if (complete) put_double(out, value);
-    return complete;
+    if (read_bytes != text.length) return false;
+    put_double(out, value);
+    return true;
 }
 
 bool dp_python_put_float(dp_buffer *out, dp_slice text)
