@@ -120,9 +120,11 @@ void dp_help_command(const dp_command *command, dp_buffer *out)
         dp_buffer_append_text(out, "\nExamples:\n");
         dp_buffer_append_text(out, command->examples);
     }
-    dp_buffer_append_format(
-        out, "\nExit codes: %s\n",
-        command->exit_codes[0] == '\0'
-            ? "0 done, 1 blocked or refused, 2 usage or configuration, 3 I/O or remote failure, 4 data error"
-            : command->exit_codes);
+    const char *codes = command->exit_codes;
+    if (codes[0] == '\0') {
+        codes =
+            "0 done, 1 blocked or refused, 2 usage or configuration, 3 I/O or remote failure, 4 data error";
+    }
+    dp_buffer_append_text(out, "\nExit codes:");
+    append_wrapped(out, codes, 0, strlen("Exit codes:"));
 }
