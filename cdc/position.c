@@ -25,7 +25,7 @@ static uint64_t get_u64(const dp_position *position)
 static bool parse_binary(dp_slice text, dp_position *position)
 {
     if (text.length < 3 || text.length > 2 + 2 * DP_POSITION_BYTES) return false;
-    if (text.data[0] != '0' || text.data[1] != 'x') return false;
+    if (text.data[0] != '0' || (text.data[1] != 'x' && text.data[1] != 'X')) return false;
     char digits[2 * DP_POSITION_BYTES];
     size_t count = text.length - 2;
     memset(digits, '0', sizeof digits);
@@ -83,9 +83,9 @@ size_t dp_position_format(dp_backend backend, dp_position position, char out[DP_
 const char *dp_position_expected_form(dp_backend backend)
 {
     switch (backend) {
-    case DP_BACKEND_POSTGRES_LOGICAL: return "X/X, such as 0/16B6D28";
-    case DP_BACKEND_MSSQL_CDC: return "0x and 1 to 20 hexadecimal digits";
-    case DP_BACKEND_MSSQL_CHANGE_TRACKING: return "a whole number";
+    case DP_BACKEND_POSTGRES_LOGICAL: return "X/X in hexadecimal, such as 0/16B6D28";
+    case DP_BACKEND_MSSQL_CDC: return "0x and 1 to 20 hexadecimal digits, such as 0x00000027000000AF0005";
+    case DP_BACKEND_MSSQL_CHANGE_TRACKING: return "a whole number from 0 to 9223372036854775807, such as 42";
     }
     return "";
 }

@@ -3,30 +3,22 @@
  * An offset is a plain value: copy it freely, nothing is owned. A dp_offset that did not come from one of the
  * functions below has no value to compare. Pure: no I/O, no clock, no allocation; safe from any thread.
  *
- *   postgres_logical        "X/X", 1 to 8 hexadecimal digits on each side
- *   mssql_cdc               "0x" and 1 to 20 hexadecimal digits (a binary(10))
- *   mssql_change_tracking   a decimal version from 0 to 2^63-1
+ * The forms of tokens are those of positions (cdc/position.h).
  */
 #ifndef DPONE_REPLAY_OFFSET_TOKEN_H
 #define DPONE_REPLAY_OFFSET_TOKEN_H
 
 #include "base/error.h"
 #include "base/slice.h"
-#include "cdc/change.h"
+#include "cdc/position.h"
 
 #define DP_OFFSET_TOKEN_BYTES 32 /* the longest token and a NUL */
-
-/* Ten bytes are the widest token there is. */
-typedef struct dp_offset_value {
-    uint16_t high;
-    uint64_t low;
-} dp_offset_value;
 
 typedef struct dp_offset {
     dp_backend backend;
     char token[DP_OFFSET_TOKEN_BYTES]; /* as it was written, terminated */
     bool snapshot_complete;
-    dp_offset_value value; /* what the token says; compare with dp_offset_compare */
+    dp_position position; /* what the token says; compare with dp_offset_compare */
 } dp_offset;
 
 /* Reads a token of `backend`, with snapshot_complete true. False, and *offset untouched, when it is none. */
