@@ -1,9 +1,11 @@
 #include "client/http_curl.h"
 
 #include <curl/curl.h>
+#include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 #include "base/clock.h"
 
@@ -17,6 +19,11 @@ typedef enum refusal {
     REFUSAL_HEAD,
     REFUSAL_MEMORY
 } refusal;
+
+typedef struct open_socket {
+    int fd;
+    int local_port; /* 0: not asked for yet */
+} open_socket;
 
 struct dp_transport_handle {
     CURL *easy;
@@ -32,6 +39,7 @@ struct dp_transport_handle {
     bool head_complete; /* the empty line after the fields has been seen */
     bool request_begun; /* connected, the request is being sent */
     bool source_ended;
+    bool connection_spoilt; /* the pooled connection had bytes in it that belong to no request */
     refusal refused;
     int64_t started_us;
     int64_t last_progress_us;
@@ -47,6 +55,10 @@ struct dp_transport_channel {
     dp_transport_exchange *ended_first;
     dp_transport_exchange *ended_last;
     bool perform_due;
+    bool may_be_http2;
+    open_socket *sockets;
+    size_t socket_count;
+    size_t socket_capacity;
 };
 
 dp_status dp_transport_global_init(dp_error *error)
@@ -144,10 +156,78 @@ static int on_seek(void *context, curl_off_t offset, int origin)
     return done ? CURL_SEEKFUNC_OK : CURL_SEEKFUNC_CANTSEEK;
 }
 
+/* --- the channel's sockets, by local port: libcurl names no socket to the callback before a request --- */
+
+static curl_socket_t on_open_socket(void *context, curlsocktype purpose, struct curl_sockaddr *address)
+{
+    (void)purpose;
+    dp_transport_channel *channel = context;
+    int fd = socket(address->family, address->socktype | SOCK_CLOEXEC, address->protocol);
+    if (fd < 0) return CURL_SOCKET_BAD;
+    if (channel->socket_count == channel->socket_capacity) {
+        size_t capacity = channel->socket_capacity == 0 ? 8 : 2 * channel->socket_capacity;
+        open_socket *grown = realloc(channel->sockets, capacity * sizeof *grown);
+        if (grown == NULL) return fd; /* works; is only not looked after */
+        channel->sockets = grown;
+        channel->socket_capacity = capacity;
+    }
+    channel->sockets[channel->socket_count++] = (open_socket){.fd = fd};
+    return fd;
+}
+
+static int on_close_socket(void *context, curl_socket_t fd)
+{
+    dp_transport_channel *channel = context;
+    for (size_t i = 0; i < channel->socket_count; i++) {
+        if (channel->sockets[i].fd == fd) channel->sockets[i] = channel->sockets[--channel->socket_count];
+    }
+    return close(fd);
+}
+
+static int local_port_of(int fd)
+{
+    union {
+        struct sockaddr any;
+        struct sockaddr_in v4;
+        struct sockaddr_in6 v6;
+    } address = {.any = {.sa_family = AF_UNSPEC}};
+    socklen_t length = sizeof address;
+    if (getsockname(fd, &address.any, &length) != 0) return 0;
+    if (address.any.sa_family == AF_INET) return ntohs(address.v4.sin_port);
+    return address.any.sa_family == AF_INET6 ? ntohs(address.v6.sin6_port) : 0;
+}
+
+static int find_socket(dp_transport_channel *channel, int local_port)
+{
+    for (size_t i = 0; i < channel->socket_count; i++) {
+        open_socket *known = &channel->sockets[i];
+        if (known->local_port == 0) known->local_port = local_port_of(known->fd);
+        if (known->local_port == local_port) return known->fd;
+    }
+    return -1;
+}
+
+/* Bytes on a pooled HTTP/1 connection before the request is sent belong to no request: taken for its reply
+ * they would answer everything that follows with the answer before. libcurl 7.88 only looks whether it is
+ * closed. */
+static bool has_unasked_bytes(const dp_transport_handle *handle, int local_port)
+{
+    long connections = 0;
+    char byte;
+    if (handle->channel->may_be_http2) return false; /* whose frames come unasked */
+    curl_easy_getinfo(handle->easy, CURLINFO_NUM_CONNECTS, &connections);
+    int fd = connections > 0 ? -1 : find_socket(handle->channel, local_port);
+    return fd >= 0 && recv(fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) > 0;
+}
+
 static int on_request_begins(void *context, char *peer, char *local, int peer_port, int local_port)
 {
-    (void)peer, (void)local, (void)peer_port, (void)local_port;
+    (void)peer, (void)local, (void)peer_port;
     dp_transport_handle *handle = context;
+    if (has_unasked_bytes(handle, local_port)) {
+        handle->connection_spoilt = true;
+        return CURL_PREREQFUNC_ABORT; /* closes the connection */
+    }
     handle->request_begun = true;
     handle->last_progress_us = dp_clock_monotonic_us();
     return CURL_PREREQFUNC_OK;
@@ -226,6 +306,10 @@ static bool set_callbacks(dp_transport_handle *handle)
            curl_easy_setopt(easy, CURLOPT_SEEKDATA, handle) == CURLE_OK &&
            curl_easy_setopt(easy, CURLOPT_PREREQFUNCTION, on_request_begins) == CURLE_OK &&
            curl_easy_setopt(easy, CURLOPT_PREREQDATA, handle) == CURLE_OK &&
+           curl_easy_setopt(easy, CURLOPT_OPENSOCKETFUNCTION, on_open_socket) == CURLE_OK &&
+           curl_easy_setopt(easy, CURLOPT_OPENSOCKETDATA, handle->channel) == CURLE_OK &&
+           curl_easy_setopt(easy, CURLOPT_CLOSESOCKETFUNCTION, on_close_socket) == CURLE_OK &&
+           curl_easy_setopt(easy, CURLOPT_CLOSESOCKETDATA, handle->channel) == CURLE_OK &&
            curl_easy_setopt(easy, CURLOPT_XFERINFOFUNCTION, on_progress) == CURLE_OK &&
            curl_easy_setopt(easy, CURLOPT_XFERINFODATA, handle) == CURLE_OK &&
            curl_easy_setopt(easy, CURLOPT_NOPROGRESS, 0L) == CURLE_OK;
@@ -394,6 +478,7 @@ static void reset_for_start(dp_transport_handle *handle, dp_transport_exchange *
     handle->exchange = exchange;
     handle->error_text[0] = '\0';
     handle->head_complete = handle->request_begun = handle->source_ended = false;
+    handle->connection_spoilt = false;
     handle->refused = REFUSAL_NONE;
     handle->sent_bytes = handle->received_bytes = 0;
     handle->started_us = handle->last_progress_us = dp_clock_monotonic_us();
@@ -454,7 +539,8 @@ static dp_exchange_end end_of_code(const dp_transport_handle *handle, CURLcode c
     case CURLE_OPERATION_TIMEDOUT: return DP_EXCHANGE_TIMED_OUT;
     case CURLE_PEER_FAILED_VERIFICATION:
     case CURLE_SSL_ISSUER_ERROR: return DP_EXCHANGE_UNTRUSTED;
-    case CURLE_OUT_OF_MEMORY: return DP_EXCHANGE_NO_MEMORY;
+    case CURLE_OUT_OF_MEMORY: /* also libcurl's word for a header line that is too long for it */
+        return handle->request_begun ? DP_EXCHANGE_NO_CONNECTION : DP_EXCHANGE_NO_MEMORY;
     case CURLE_URL_MALFORMAT:
     case CURLE_SSL_CACERT_BADFILE:
     case CURLE_SSL_CERTPROBLEM:
@@ -514,6 +600,7 @@ static void end_exchange(dp_transport_handle *handle, dp_exchange_end end)
     dp_transport_exchange *exchange = handle->exchange;
     exchange->end = end;
     exchange->http_version = version_of(handle->easy);
+    if (exchange->http_version == 20) channel->may_be_http2 = true;
     read_timing(handle);
     curl_multi_remove_handle(channel->multi, handle->easy);
     give_handle_back(handle);
@@ -539,6 +626,18 @@ dp_transport_exchange *dp_transport_next_ended(dp_transport_channel *channel)
     return exchange;
 }
 
+/* Nothing has been sent yet: the same exchange goes to another connection. Each time one is closed, so it
+ * ends. */
+static bool start_again(dp_transport_handle *handle)
+{
+    dp_transport_channel *channel = handle->channel;
+    handle->connection_spoilt = false;
+    handle->error_text[0] = '\0';
+    channel->perform_due = true;
+    curl_multi_remove_handle(channel->multi, handle->easy);
+    return curl_multi_add_handle(channel->multi, handle->easy) == CURLM_OK;
+}
+
 static void collect_ended(dp_transport_channel *channel)
 {
     int left = 0;
@@ -549,6 +648,7 @@ static void collect_ended(dp_transport_channel *channel)
         dp_transport_handle *handle = NULL;
         curl_easy_getinfo(message->easy_handle, CURLINFO_PRIVATE, &handle);
         dp_transport_exchange *exchange = handle->exchange;
+        if (handle->connection_spoilt && start_again(handle)) continue;
         dp_exchange_end end = end_of_code(handle, code);
         if (end != DP_EXCHANGE_REPLIED || code != CURLE_OK) describe(handle, code);
         end_exchange(handle, end);
@@ -661,6 +761,7 @@ dp_transport_channel *dp_transport_channel_new(const dp_client_config *config)
     dp_transport_channel *channel = calloc(1, sizeof *channel);
     if (channel == NULL) return NULL;
     channel->config = config;
+    channel->may_be_http2 = config->http_version == DP_CLIENT_HTTP_2_CLEARTEXT;
     channel->multi = curl_multi_init();
     if (channel->multi == NULL) {
         free(channel);
@@ -679,5 +780,6 @@ void dp_transport_channel_free(dp_transport_channel *channel)
         handle_free(handle);
     }
     curl_multi_cleanup(channel->multi);
+    free(channel->sockets);
     free(channel);
 }
