@@ -88,6 +88,11 @@ dp_status dp_receipt_parse(dp_slice json, const char *source_name, dp_receipt *r
     /* A NUL inside a string is valid JSON; the members that are read refuse it themselves. */
     json_t *root = json_loadb(json.length == 0 ? "" : json.data, json.length,
                               JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL | JSON_DECODE_ANY, &fault);
+    /* jansson says nothing where it finds no fault but no memory either (not in every place: inside a string
+     * a refused allocation looks like a syntax error). */
+    if (root == NULL && fault.text[0] == '\0') {
+        return dp_error_no_memory(error, source_name);
+    }
     if (root == NULL) {
         return dp_error_set(error, DP_STATUS_DATA,
                             "%s: not JSON at line %d, column %d: %s; expected a receipt", source_name,
