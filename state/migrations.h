@@ -4,6 +4,7 @@
 
 #include "state/store.h"
 
+extern const dp_migration dp_migrations_postgres[];
 extern const dp_migration dp_migrations_sqlite[];
 
 #endif

@@ -9,6 +9,8 @@ static const struct scheme {
     bool whole;
 } schemes[] = {
     {"sqlite:", &dp_store_sqlite, false},
+    {"postgresql://", &dp_store_postgres, true},
+    {"postgres://", &dp_store_postgres, true},
 };
 
 dp_status dp_state_dsn_parse(const char *text, dp_state_dsn *dsn, dp_error *error)
@@ -18,7 +20,9 @@ dp_status dp_state_dsn_parse(const char *text, dp_state_dsn *dsn, dp_error *erro
         size_t length = strlen(schemes[i].prefix);
         if (strncmp(text, schemes[i].prefix, length) != 0) continue;
         if (text[length] == '\0') {
-            return dp_error_set(error, DP_STATUS_USAGE, "state: '%s' names no database; expected sqlite:PATH",
+            return dp_error_set(error, DP_STATUS_USAGE,
+                                "state: '%s' names no database; expected sqlite:PATH or "
+                                "postgresql://USER@HOST/DATABASE",
                                 schemes[i].prefix);
         }
         *dsn = (dp_state_dsn){schemes[i].driver, schemes[i].whole ? text : text + length};

@@ -32,10 +32,12 @@ struct dp_store {
 #define DP_STATE_DEFAULT_OFFSET_TABLE  "etl_cdc_offset"
 
 typedef struct dp_store_options {
-    bool read_only;            /* never writes, never creates; the schema must be there */
-    unsigned busy_timeout_ms;  /* how long a lock is waited for; 0: 5000 */
-    const char *offset_schema; /* NULL: etl_state; ignored by SQLite */
-    const char *offset_table;  /* NULL: etl_cdc_offset */
+    bool read_only;           /* never writes, never creates; the schema must be there */
+    unsigned busy_timeout_ms; /* how long a lock is waited for; 0: 5000 */
+    /* PostgreSQL: the schema of all tables. NULL: what the DSN's dpone_schema says, else etl_state. Ignored
+     * by SQLite. */
+    const char *offset_schema;
+    const char *offset_table; /* NULL: in PostgreSQL the DSN's dpone_offset_table, else etl_cdc_offset */
 } dp_store_options;
 
 /* --- rows -------------------------------------------------------------------------------------------------
@@ -320,8 +322,9 @@ typedef struct dp_state_dsn {
     const char *target; /* points into the DSN */
 } dp_state_dsn;
 
-/* sqlite:PATH or postgresql://... (postgres:// too); NULL is the default DSN. USAGE names the expected forms
- * and never repeats a DSN that may hold a password. */
+/* sqlite:PATH or postgresql://... (postgres:// too); NULL is the default DSN. Beside libpq's own parameters a
+ * PostgreSQL URI may have dpone_schema=NAME and dpone_offset_table=NAME. USAGE names the expected forms and
+ * never repeats a DSN that may hold a password. */
 dp_status dp_state_dsn_parse(const char *text, dp_state_dsn *dsn, dp_error *error);
 
 /* Parses, connects, and compares the schema with what this program knows: USAGE with a hint when it is older
@@ -334,6 +337,7 @@ dp_status dp_store_connect(const char *dsn, const dp_store_options *options, dp_
 
 void dp_store_close(dp_store *store);
 
+extern const dp_store_driver dp_store_postgres;
 extern const dp_store_driver dp_store_sqlite;
 
 #endif

@@ -1,0 +1,221 @@
+/* Ingestion into a PostgreSQL journal beside a bare COPY of the same rows into the same table, at several
+ * batch sizes, in one run: only the ratios count. With a third argument also what one event costs while the
+ * journal grows to so many million. bench/journal_postgres.py starts a server for it.
+ *
+ *   bench_journal_postgres DSN [MILLIONS]
+ */
+#include <libpq-fe.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/clock.h"
+#include "services/journal_api.h"
+#include "tests/unit/support/batch_builder.h"
+
+#define ROUND_US               1500000
+#define MAX_ROWS_A_TRANSACTION 100
+
+static void fail(const char *what, const char *why)
+{
+    fprintf(stderr, "bench_journal_postgres: %s: %s\n", what, why);
+    exit(1);
+}
+
+/* About 150 bytes of data, as the project's other figures assume. */
+static void row_data(char *out, size_t capacity, uint64_t number)
+{
+    snprintf(out, capacity,
+             "{\"id\":%llu,\"customer\":\"customer-%06llu\",\"amount\":\"%llu.50\",\"status\":\"open\","
+             "\"note\":\"the quick brown fox jumps over the lazy dog\",\"created\":\"2026-01-02 03:04:05\"}",
+             (unsigned long long)number, (unsigned long long)(number % 1000000),
+             (unsigned long long)(number % 1000));
+}
+
+static void event_id(uint64_t number, char out[65])
+{
+    static dp_sha256 *hash;
+    uint8_t digest[32];
+    if (hash == NULL) hash = dp_sha256_new();
+    dp_sha256_digest(hash, (dp_slice){(const char *)&number, sizeof number}, digest);
+    dp_hex_encode(digest, 32, out);
+    out[64] = '\0';
+}
+
+static void position_text(uint64_t number, char out[32])
+{
+    snprintf(out, 32, "%llX/%llX", (unsigned long long)(number >> 24),
+             (unsigned long long)(number & 0xffffff) * 256);
+}
+
+/* --- the bare COPY ----------------------------------------------------------------------------------------
+ */
+
+static void execute(PGconn *connection, const char *sql, ExecStatusType expected)
+{
+    PGresult *result = PQexec(connection, sql);
+    if (PQresultStatus(result) != expected) fail(sql, PQerrorMessage(connection));
+    PQclear(result);
+}
+
+static void copy_rows(dp_buffer *out, uint64_t number, unsigned count)
+{
+    dp_buffer_clear(out);
+    for (unsigned i = 0; i < count; i++) {
+        char id[65];
+        char data[256];
+        char position[32];
+        event_id(number + i, id);
+        row_data(data, sizeof data, number + i);
+        position_text(number + i, position);
+        dp_buffer_append_format(out, "1\t%llu\t0\t0\t\\\\x%s\tpublic\torders\t%s\t%s\t\\N\t\\N\t\\N\n",
+                                (unsigned long long)(number + i), id, position, data);
+    }
+}
+
+static double copy_round(PGconn *connection, unsigned count)
+{
+    dp_buffer rows = DP_BUFFER_INIT(64u << 20);
+    uint64_t number = 1;
+    uint64_t stored = 0;
+    int64_t spent_us = 0;
+    execute(connection, "TRUNCATE etl_state.dpone_event", PGRES_COMMAND_OK);
+    while (spent_us < ROUND_US) {
+        copy_rows(&rows, number, count);
+        int64_t start_us = dp_clock_monotonic_us();
+        execute(connection, "BEGIN", PGRES_COMMAND_OK);
+        execute(connection, "COPY etl_state.dpone_event FROM STDIN", PGRES_COPY_IN);
+        if (PQputCopyData(connection, rows.data, (int)rows.length) != 1 ||
+            PQputCopyEnd(connection, NULL) != 1) {
+            fail("COPY", PQerrorMessage(connection));
+        }
+        PGresult *result;
+        while ((result = PQgetResult(connection)) != NULL) {
+            if (PQresultStatus(result) != PGRES_COMMAND_OK) fail("COPY", PQerrorMessage(connection));
+            PQclear(result);
+        }
+        execute(connection, "COMMIT", PGRES_COMMAND_OK);
+        spent_us += dp_clock_monotonic_us() - start_us;
+        number += count;
+        stored += count;
+    }
+    dp_buffer_release(&rows);
+    return (double)stored * 1e6 / (double)spent_us;
+}
+
+/* --- ingestion --------------------------------------------------------------------------------------------
+ */
+
+typedef struct ingestion {
+    dp_journal_api *api;
+    dp_api_reply reply;
+    uint64_t number;
+} ingestion;
+
+static void build(batch_builder *batch, uint64_t *number, unsigned count, char id[65])
+{
+    batch_begin(batch, NULL);
+    for (unsigned done = 0; done < count;) {
+        unsigned rows = count - done < MAX_ROWS_A_TRANSACTION ? count - done : MAX_ROWS_A_TRANSACTION;
+        unsigned long long xid = *number;
+        char position[32];
+        for (unsigned i = 0; i < rows; i++) {
+            char row_id[65];
+            char data[256];
+            event_id(*number, row_id);
+            row_data(data, sizeof data, *number);
+            position_text((*number)++, position);
+            dp_buffer_append_format(
+                &batch->body,
+                "{\"event_id\":\"%s\",\"operation\":\"insert\",\"source_schema\":\"public\","
+                "\"source_table\":\"orders\",\"position\":\"%s\",\"transaction_id\":\"%llu\","
+                "\"sequence\":0,\"ordinal\":%u,\"data\":%s,\"before\":null,\"unchanged\":[]}\n",
+                row_id, position, xid, i, data);
+            batch->count++;
+        }
+        position_text(*number, position);
+        dp_buffer_append_format(&batch->body,
+                                "{\"type\":\"commit\",\"transaction_id\":\"%llu\",\"end_position\":\"%s\","
+                                "\"committed_at\":\"2026-01-02T03:04:05.678901Z\",\"count\":%u}\n",
+                                xid, position, rows);
+        done += rows;
+    }
+    batch_end(batch, id);
+}
+
+static int64_t ingest_batch(ingestion *self, unsigned count)
+{
+    batch_builder batch;
+    char id[65];
+    build(&batch, &self->number, count, id);
+    int64_t start_us = dp_clock_monotonic_us();
+    dp_journal_api_ingest(self->api, DP_SLICE_LITERAL("orders-cdc"), (dp_slice){id, 64}, 1,
+                          dp_buffer_slice(&batch.body), &self->reply);
+    int64_t spent_us = dp_clock_monotonic_us() - start_us;
+    if (self->reply.http_status != 200) fail("ingestion", dp_buffer_text(&self->reply.body));
+    dp_buffer_release(&batch.body);
+    return spent_us;
+}
+
+static double ingest_round(ingestion *self, PGconn *connection, unsigned count)
+{
+    uint64_t stored = 0;
+    int64_t spent_us = 0;
+    execute(connection,
+            "TRUNCATE etl_state.dpone_event, etl_state.dpone_transaction, etl_state.dpone_receipt, "
+            "etl_state.dpone_stream",
+            PGRES_COMMAND_OK);
+    self->number = 1;
+    while (spent_us < ROUND_US) {
+        spent_us += ingest_batch(self, count);
+        stored += count;
+    }
+    return (double)stored * 1e6 / (double)spent_us;
+}
+
+static void compare(ingestion *self, PGconn *connection)
+{
+    static const unsigned sizes[] = {1, 100, 1000, 10000};
+    printf("%10s %16s %16s %8s\n", "events", "bare COPY/s", "ingestion/s", "ratio");
+    for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
+        double copy = 0;
+        double ingest = 0;
+        for (int round = 0; round < 2; round++) {
+            double rate = copy_round(connection, sizes[i]);
+            if (rate > copy) copy = rate;
+            rate = ingest_round(self, connection, sizes[i]);
+            if (rate > ingest) ingest = rate;
+        }
+        printf("%10u %16.0f %16.0f %8.2f\n", sizes[i], copy, ingest, ingest / copy);
+        fflush(stdout);
+    }
+}
+
+static void grow(ingestion *self, unsigned millions)
+{
+    printf("%10s %16s\n", "million", "us/event");
+    for (unsigned million = 1; million <= millions; million++) {
+        int64_t spent_us = 0;
+        for (unsigned i = 0; i < 1000; i++) {
+            spent_us += ingest_batch(self, 1000);
+        }
+        printf("%10u %16.2f\n", million, (double)spent_us / 1e6);
+        fflush(stdout);
+    }
+}
+
+int main(int argc, char **argv)
+{
+    ingestion self = {.reply = DP_API_REPLY_INIT, .number = 1};
+    dp_error error = DP_ERROR_INIT;
+    if (argc < 2) fail("usage", "bench_journal_postgres DSN [MILLIONS]");
+    const dp_journal_api_options options = {.state_dsn = argv[1], .migrate = true};
+    PGconn *connection = PQconnectdb(argv[1]);
+    if (PQstatus(connection) != CONNECTION_OK) fail("connect", PQerrorMessage(connection));
+    if (dp_journal_api_open(&options, &self.api, &error) != DP_STATUS_OK) fail("open", error.message);
+    compare(&self, connection);
+    if (argc > 2) grow(&self, (unsigned)strtoul(argv[2], NULL, 10));
+    dp_journal_api_close(self.api);
+    dp_api_reply_release(&self.reply);
+    PQfinish(connection);
+    return 0;
+}

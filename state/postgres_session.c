@@ -1,0 +1,449 @@
+#include "state/postgres_session.h"
+
+#include "base/clock.h"
+
+#define RESOLVE_PAUSE_MS 50
+
+static const char *const statement_names[] = {
+#define STATEMENT_NAME(name, sql) "dpone_" #name,
+    DP_PG_STATEMENT_LIST(STATEMENT_NAME)
+#undef STATEMENT_NAME
+};
+
+static const char *const statement_texts[] = {
+#define STATEMENT_TEXT(name, sql) sql,
+    DP_PG_STATEMENT_LIST(STATEMENT_TEXT)
+#undef STATEMENT_TEXT
+};
+
+static const int binary_formats[DP_PG_MAX_PARAMS] = {1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1};
+
+/* --- the pipeline -----------------------------------------------------------------------------------------
+ */
+
+static dp_status lost(dp_pg_session *session, dp_error *error)
+{
+    return dp_pg_fail(session, NULL, error);
+}
+
+static void add_pending(dp_pg_session *session, dp_pg_answer answer, dp_pg_statement statement)
+{
+    session->pending[session->pending_count].answer = answer;
+    session->pending[session->pending_count].statement = statement;
+    session->pending_count++;
+}
+
+static void take_xid(dp_pg_session *session, const PGresult *result)
+{
+    dp_slice xid = dp_pg_get_slice(result, 0, 0);
+    if (PQntuples(result) != 1 || xid.length >= sizeof session->xid) return;
+    memcpy(session->xid, xid.data, xid.length);
+    session->xid[xid.length] = '\0';
+}
+
+/* The first result of the oldest statement that has not been answered; whatever follows it is dropped. */
+static PGresult *next_answer(dp_pg_session *session)
+{
+    PGresult *first = NULL;
+    PGresult *result;
+    while ((result = PQgetResult(session->connection)) != NULL) {
+        if (first == NULL) {
+            first = result;
+        } else {
+            PQclear(result);
+        }
+        if (PQstatus(session->connection) == CONNECTION_BAD) break;
+    }
+    return first;
+}
+
+static bool succeeded(const PGresult *result)
+{
+    ExecStatusType status = PQresultStatus(result);
+    return status == PGRES_COMMAND_OK || status == PGRES_TUPLES_OK;
+}
+
+/* Takes one answer; the first error is kept, and those of the statements that were skipped after it are not.
+ */
+static dp_status take_answer(dp_pg_session *session, const struct dp_pg_pending *pending, PGresult **wanted,
+                             dp_error *error)
+{
+    PGresult *result = next_answer(session);
+    if (!succeeded(result)) {
+        if (pending->answer == DP_PG_ANSWER_PREPARED) session->prepared[pending->statement] = false;
+        bool skipped = PQresultStatus(result) == PGRES_PIPELINE_ABORTED;
+        dp_status status = skipped ? DP_STATUS_INTERNAL : dp_pg_fail(session, result, error);
+        PQclear(result);
+        return status;
+    }
+    if (pending->answer == DP_PG_ANSWER_XID) take_xid(session, result);
+    if (pending->answer == DP_PG_ANSWER_WANTED && wanted != NULL) {
+        *wanted = result;
+    } else {
+        PQclear(result);
+    }
+    return DP_STATUS_OK;
+}
+
+/* Sends what is queued and takes all answers. *wanted is set on success only. */
+static dp_status synchronize(dp_pg_session *session, PGresult **wanted, dp_error *error)
+{
+    dp_error first = DP_ERROR_INIT;
+    PGresult *kept = NULL;
+    unsigned count = session->pending_count;
+    session->pending_count = 0;
+    if (PQpipelineSync(session->connection) != 1) return lost(session, error);
+    dp_status status = DP_STATUS_OK;
+    for (unsigned i = 0; i < count; i++) {
+        dp_error later = DP_ERROR_INIT;
+        dp_status one =
+            take_answer(session, &session->pending[i], &kept, status == DP_STATUS_OK ? &first : &later);
+        if (status == DP_STATUS_OK) status = one;
+    }
+    PQclear(next_answer(session)); /* PGRES_PIPELINE_SYNC */
+    if (PQexitPipelineMode(session->connection) != 1) {
+        session->unusable = true;
+        if (status == DP_STATUS_OK) status = lost(session, &first);
+    }
+    if (status == DP_STATUS_OK) {
+        if (wanted != NULL) *wanted = kept;
+        return DP_STATUS_OK;
+    }
+    PQclear(kept);
+    status = dp_error_set_code(error, status, first.code, "%s", first.message);
+    if (first.hint[0] != '\0') dp_error_hint(error, "%s", first.hint);
+    return status;
+}
+
+static dp_status enter_pipeline(dp_pg_session *session, dp_error *error)
+{
+    if (session->connection == NULL || PQenterPipelineMode(session->connection) != 1)
+        return lost(session, error);
+    return DP_STATUS_OK;
+}
+
+static dp_status send_prepare(dp_pg_session *session, dp_pg_statement statement, dp_error *error)
+{
+    const char *text;
+    if (session->prepared[statement]) return DP_STATUS_OK;
+    dp_status status = dp_pg_expand(session, statement_texts[statement], &text, error);
+    if (status != DP_STATUS_OK) return status;
+    if (PQsendPrepare(session->connection, statement_names[statement], text, 0, NULL) != 1) {
+        return lost(session, error);
+    }
+    session->prepared[statement] = true;
+    add_pending(session, DP_PG_ANSWER_PREPARED, statement);
+    return DP_STATUS_OK;
+}
+
+static dp_status send_statement(dp_pg_session *session, dp_pg_statement statement, const dp_pg_params *params,
+                                dp_pg_answer answer, dp_error *error)
+{
+    static const dp_pg_params none = {.count = 0};
+    if (params == NULL) params = &none;
+    if (params->too_large)
+        return dp_error_set(error, DP_STATUS_LIMIT, "state database: a value exceeds 2 GiB");
+    dp_status status = DP_STATUS_OK;
+    if (session->pending_count + 4 > DP_PG_MAX_PENDING) status = dp_pg_flush(session, error);
+    if (status == DP_STATUS_OK) status = enter_pipeline(session, error);
+    if (status == DP_STATUS_OK) status = send_prepare(session, statement, error);
+    if (status != DP_STATUS_OK) return status;
+    if (PQsendQueryPrepared(session->connection, statement_names[statement], params->count, params->values,
+                            params->lengths, binary_formats, 1) != 1) {
+        return lost(session, error);
+    }
+    add_pending(session, answer, statement);
+    return DP_STATUS_OK;
+}
+
+static dp_status send_text(dp_pg_session *session, const char *sql, dp_pg_answer answer, dp_error *error)
+{
+    dp_status status = enter_pipeline(session, error);
+    if (status != DP_STATUS_OK) return status;
+    if (PQsendQueryParams(session->connection, sql, 0, NULL, NULL, NULL, NULL, 1) != 1)
+        return lost(session, error);
+    add_pending(session, answer, DP_PG_STATEMENT_COUNT);
+    return DP_STATUS_OK;
+}
+
+/* Inside a transaction a connection is never replaced: what was written on it is gone. */
+static dp_status require_connection(dp_pg_session *session, dp_error *error)
+{
+    if (!session->in_transaction) return dp_pg_ensure_connected(session, error);
+    return session->connection == NULL ? lost(session, error) : DP_STATUS_OK;
+}
+
+dp_status dp_pg_flush(dp_pg_session *session, dp_error *error)
+{
+    return session->pending_count == 0 ? DP_STATUS_OK : synchronize(session, NULL, error);
+}
+
+dp_status dp_pg_queue(dp_pg_session *session, dp_pg_statement statement, const dp_pg_params *params,
+                      dp_error *error)
+{
+    if (!session->in_transaction) return dp_pg_run(session, statement, params, NULL, error);
+    return send_statement(session, statement, params, DP_PG_ANSWER_CHECKED, error);
+}
+
+dp_status dp_pg_run(dp_pg_session *session, dp_pg_statement statement, const dp_pg_params *params,
+                    PGresult **result, dp_error *error)
+{
+    dp_status status = require_connection(session, error);
+    if (status == DP_STATUS_OK)
+        status = send_statement(session, statement, params, DP_PG_ANSWER_WANTED, error);
+    if (status != DP_STATUS_OK) return status;
+    PGresult *wanted = NULL;
+    status = synchronize(session, &wanted, error);
+    if (status != DP_STATUS_OK) return status;
+    if (result != NULL) {
+        *result = wanted;
+    } else {
+        PQclear(wanted);
+    }
+    return DP_STATUS_OK;
+}
+
+dp_status dp_pg_change(dp_pg_session *session, dp_pg_statement statement, const dp_pg_params *params,
+                       uint64_t *count, dp_error *error)
+{
+    PGresult *result = NULL;
+    dp_status status = dp_pg_run(session, statement, params, &result, error);
+    if (status != DP_STATUS_OK) return status;
+    if (!dp_slice_to_u64(dp_slice_of_text(PQcmdTuples(result)), UINT64_MAX, count)) *count = 0;
+    PQclear(result);
+    return DP_STATUS_OK;
+}
+
+dp_status dp_pg_script(dp_pg_session *session, const char *sql, dp_error *error)
+{
+    dp_status status = dp_pg_flush(session, error);
+    if (status != DP_STATUS_OK) return status;
+    PGresult *result = PQexec(session->connection, sql);
+    if (!succeeded(result)) status = dp_pg_fail(session, result, error);
+    PQclear(result);
+    return status;
+}
+
+/* --- reading row after row
+ * ---------------------------------------------------------------------------------- */
+
+static bool ended_early(dp_status status, const dp_error *error)
+{
+    return status == DP_STATUS_CANCELLED && (error == NULL || error->status == DP_STATUS_OK);
+}
+
+dp_status dp_pg_each(dp_pg_session *session, dp_pg_statement statement, const dp_pg_params *params,
+                     dp_pg_row_function function, void *context, bool *stopped, dp_error *error)
+{
+    dp_status status = require_connection(session, error);
+    if (status == DP_STATUS_OK && !session->prepared[statement]) {
+        status = enter_pipeline(session, error);
+        if (status == DP_STATUS_OK) status = send_prepare(session, statement, error);
+    }
+    if (status == DP_STATUS_OK) status = dp_pg_flush(session, error);
+    if (status != DP_STATUS_OK) return status;
+    if (PQsendQueryPrepared(session->connection, statement_names[statement], params->count, params->values,
+                            params->lengths, binary_formats, 1) != 1) {
+        return lost(session, error);
+    }
+    PQsetSingleRowMode(session->connection);
+    PGresult *result;
+    while ((result = PQgetResult(session->connection)) != NULL) {
+        ExecStatusType kind = PQresultStatus(result);
+        if (kind == PGRES_SINGLE_TUPLE && status == DP_STATUS_OK) {
+            status = function(context, result, error);
+        } else if (kind != PGRES_SINGLE_TUPLE && kind != PGRES_TUPLES_OK && status == DP_STATUS_OK) {
+            status = dp_pg_fail(session, result, error);
+        }
+        PQclear(result);
+        if (PQstatus(session->connection) == CONNECTION_BAD) break;
+    }
+    bool early = ended_early(status, error);
+    if (stopped != NULL) *stopped = early;
+    return early ? DP_STATUS_OK : status;
+}
+
+/* --- COPY -------------------------------------------------------------------------------------------------
+ */
+
+dp_status dp_pg_copy_begin(dp_pg_session *session, const char *sql, dp_error *error)
+{
+    dp_status status = require_connection(session, error);
+    if (status == DP_STATUS_OK) status = dp_pg_flush(session, error);
+    if (status != DP_STATUS_OK) return status;
+    PGresult *result = PQexec(session->connection, sql);
+    if (PQresultStatus(result) != PGRES_COPY_IN) status = dp_pg_fail(session, result, error);
+    PQclear(result);
+    return status;
+}
+
+dp_status dp_pg_copy_write(dp_pg_session *session, dp_slice bytes, dp_error *error)
+{
+    if (bytes.length > INT32_MAX)
+        return dp_error_set(error, DP_STATUS_LIMIT, "state database: a row exceeds 2 GiB");
+    if (bytes.length == 0 || PQputCopyData(session->connection, bytes.data, (int)bytes.length) == 1) {
+        return DP_STATUS_OK;
+    }
+    return lost(session, error);
+}
+
+dp_status dp_pg_copy_end(dp_pg_session *session, dp_status so_far, dp_error *error)
+{
+    const char *refusal = so_far == DP_STATUS_OK ? NULL : "given up by the sender";
+    dp_status status = so_far;
+    if (PQputCopyEnd(session->connection, refusal) != 1 && status == DP_STATUS_OK)
+        status = lost(session, error);
+    PGresult *result;
+    while ((result = PQgetResult(session->connection)) != NULL) {
+        if (PQresultStatus(result) != PGRES_COMMAND_OK && status == DP_STATUS_OK) {
+            status = dp_pg_fail(session, result, error);
+        }
+        PQclear(result);
+        if (PQstatus(session->connection) == CONNECTION_BAD) break;
+    }
+    if (PQstatus(session->connection) == CONNECTION_BAD && status == DP_STATUS_OK)
+        status = lost(session, error);
+    return status;
+}
+
+/* --- transactions
+ * ------------------------------------------------------------------------------------------- */
+
+static const char begin_write[] = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE";
+static const char begin_read[] = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
+
+/* Nothing is waited for here: the first statement of the transaction brings the answer. */
+dp_status dp_pg_begin(dp_store *store, bool write, dp_error *error)
+{
+    dp_pg_session *session = dp_pg_session_of(store);
+    if (session->in_transaction) return dp_error_set(error, DP_STATUS_INTERNAL, "a transaction is open");
+    if (write && session->read_only) {
+        return dp_error_set(error, DP_STATUS_USAGE, "state database: opened for reading only");
+    }
+    dp_status status = dp_pg_ensure_connected(session, error);
+    if (status == DP_STATUS_OK)
+        status = send_text(session, write ? begin_write : begin_read, DP_PG_ANSWER_CHECKED, error);
+    if (status != DP_STATUS_OK) return status;
+    session->in_transaction = true;
+    session->writing = write;
+    session->xid[0] = '\0';
+    session->marked_stream_id = 0;
+    if (!write) return DP_STATUS_OK;
+    dp_uuid_v4(session->marker);
+    status = send_statement(session, DP_PG_WRITE_BEGUN, NULL, DP_PG_ANSWER_XID, error);
+    if (status != DP_STATUS_OK) dp_pg_rollback(store);
+    return status;
+}
+
+static void end_transaction(dp_pg_session *session)
+{
+    session->in_transaction = false;
+    if (session->unusable) dp_pg_disconnect(session);
+}
+
+void dp_pg_rollback(dp_store *store)
+{
+    dp_pg_session *session = dp_pg_session_of(store);
+    if (!session->in_transaction) return;
+    if (session->connection != NULL && PQstatus(session->connection) == CONNECTION_OK && !session->unusable) {
+        dp_error ignored = DP_ERROR_INIT;
+        dp_pg_flush(session, &ignored);
+        dp_error_clear(&ignored);
+        if (dp_pg_script(session, "ROLLBACK", &ignored) != DP_STATUS_OK) session->unusable = true;
+    } else {
+        session->unusable = true;
+    }
+    end_transaction(session);
+}
+
+typedef enum outcome { OUTCOME_COMMITTED, OUTCOME_ABORTED, OUTCOME_PENDING, OUTCOME_UNKNOWN } outcome;
+
+static bool marker_is_there(dp_pg_session *session, int64_t stream_id, const char *marker, dp_error *error)
+{
+    dp_pg_params params = {.count = 0};
+    PGresult *result = NULL;
+    if (stream_id == 0) return false;
+    dp_pg_add_i64(&params, stream_id);
+    dp_pg_add_text(&params, dp_slice_of_text(marker));
+    if (dp_pg_run(session, DP_PG_MARKER_FIND, &params, &result, error) != DP_STATUS_OK) return false;
+    bool found = PQntuples(result) == 1;
+    PQclear(result);
+    return found;
+}
+
+/* A marker that is there proves the COMMIT, "aborted" and an id that was never given out disprove it. The
+ * word "committed" alone proves nothing: after a crash PostgreSQL may give the id of a transaction that left
+ * no trace to another one. */
+static outcome ask_outcome(dp_pg_session *session, const char *xid)
+{
+    dp_error ignored = DP_ERROR_INIT;
+    dp_pg_params params = {.count = 0};
+    PGresult *result = NULL;
+    dp_pg_add_text(&params, dp_slice_of_text(xid));
+    if (dp_pg_ensure_connected(session, &ignored) != DP_STATUS_OK) return OUTCOME_PENDING;
+    dp_status status = dp_pg_run(session, DP_PG_XACT_STATUS, &params, &result, &ignored);
+    if (status == DP_STATUS_DATA) return OUTCOME_ABORTED; /* "transaction ID is in the future" */
+    if (status != DP_STATUS_OK) return OUTCOME_PENDING;
+    dp_slice word = dp_pg_get_slice(result, 0, 0);
+    outcome answer = OUTCOME_UNKNOWN;
+    if (dp_slice_equal_text(word, "aborted")) answer = OUTCOME_ABORTED;
+    if (dp_slice_equal_text(word, "in progress")) answer = OUTCOME_PENDING;
+    PQclear(result);
+    return answer;
+}
+
+/* The connection was lost after COMMIT had been sent: reads back what became of it. */
+static dp_status resolve_commit(dp_pg_session *session, dp_error *error)
+{
+    int64_t deadline_us = dp_clock_monotonic_us() + (int64_t)session->busy_timeout_ms * 1000;
+    outcome answer = OUTCOME_PENDING;
+    dp_pg_disconnect(session);
+    session->in_transaction = false;
+    while (session->xid[0] != '\0') {
+        answer = ask_outcome(session, session->xid);
+        if (answer != OUTCOME_PENDING || dp_clock_monotonic_us() >= deadline_us) break;
+        dp_clock_sleep_ms(RESOLVE_PAUSE_MS);
+    }
+    if (answer == OUTCOME_ABORTED) {
+        return dp_error_set(error, DP_STATUS_REMOTE,
+                            "state database: the connection was lost during COMMIT; nothing was stored");
+    }
+    dp_error ignored = DP_ERROR_INIT;
+    if (answer == OUTCOME_UNKNOWN &&
+        marker_is_there(session, session->marked_stream_id, session->marker, &ignored)) {
+        return DP_STATUS_OK;
+    }
+    return dp_error_set(
+        error, DP_STATUS_COMMIT_UNKNOWN,
+        "state database: the connection was lost during COMMIT and what became of it is unknown");
+}
+
+dp_status dp_pg_commit(dp_store *store, dp_error *error)
+{
+    dp_pg_session *session = dp_pg_session_of(store);
+    PGresult *result = NULL;
+    if (!session->in_transaction) return dp_error_set(error, DP_STATUS_INTERNAL, "no transaction is open");
+    dp_error first = DP_ERROR_INIT;
+    dp_status status = session->connection == NULL || session->unusable ? lost(session, error) : DP_STATUS_OK;
+    if (status == DP_STATUS_OK) status = send_text(session, "COMMIT", DP_PG_ANSWER_WANTED, error);
+    if (status != DP_STATUS_OK) {
+        dp_pg_rollback(store);
+        return status;
+    }
+    status = synchronize(session, &result, &first);
+    if (status != DP_STATUS_OK && session->writing && PQstatus(session->connection) == CONNECTION_BAD) {
+        return resolve_commit(session, error);
+    }
+    if (status == DP_STATUS_OK && strcmp(PQcmdStatus(result), "COMMIT") != 0) {
+        status = dp_error_set(&first, DP_STATUS_IO, "state database: the transaction was rolled back");
+    }
+    PQclear(result);
+    if (status == DP_STATUS_OK) {
+        end_transaction(session);
+        return DP_STATUS_OK;
+    }
+    dp_pg_rollback(store);
+    dp_error_set_code(error, status, first.code, "%s", first.message);
+    if (first.hint[0] != '\0') dp_error_hint(error, "%s", first.hint);
+    return status;
+}

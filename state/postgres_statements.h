@@ -1,0 +1,140 @@
+/* Every statement the PostgreSQL driver prepares, in one list. Prepared on first use on each connection.
+ *
+ * All parameters and results are binary. :"offset_table" stands for the configured, quoted name.
+ */
+#ifndef DPONE_STATE_POSTGRES_STATEMENTS_H
+#define DPONE_STATE_POSTGRES_STATEMENTS_H
+
+#define DP_PG_STREAM_COLUMNS                                                                                 \
+    "stream_id, pipeline, source, backend, identity, next_event_number, high_position, pruned_position, "    \
+    "passed_position, has_staged, staged_transaction_id, staged_first_number, staged_count, "                \
+    "transaction_count, event_count, settings, created_at_us, updated_at_us"
+
+#define DP_PG_TRANSACTION_COLUMNS                                                                            \
+    "end_position, transaction_id, committed_at_us, stored_at_us, first_number, event_count"
+
+#define DP_PG_EVENT_COLUMNS                                                                                  \
+    "event_number, sequence, operation, event_id, source_schema, source_table, position, data, before, "     \
+    "unchanged, metadata"
+
+#define DP_PG_RECEIPT_COLUMNS "stream_id, batch_id, staged, http_status, body, created_at_us"
+
+#define DP_PG_OFFSET_COLUMNS                                                                                 \
+    "pipeline_name, source_schema, source_table, backend, token, snapshot_complete, "                        \
+    "\"__dpone__loaded_at\"::timestamp, \"__dpone__updated_at\"::timestamp"
+
+#define DP_PG_OFFSET_KEY                                                                                     \
+    "pipeline_name = $1::text AND source_schema = $2::text AND source_table = $3::text AND backend = "       \
+    "$4::text"
+
+#define DP_PG_QUARANTINE_COLUMNS                                                                             \
+    "quarantine_id, pipeline, source, backend, source_schema, source_table, position, transaction_id, "      \
+    "end_position, reason, detail, event, state, created_at_us, resolved_at_us, resolved_by, resolution"
+
+#define DP_PG_AUDIT_COLUMNS "audit_id, at_us, actor, action, pipeline, subject, reason, old_value, new_value"
+
+/* X(name, sql) */
+#define DP_PG_STATEMENT_LIST(X)                                                                              \
+    /* A writer that hangs between statements is thrown out after a minute, and its locks with it. */        \
+    X(WRITE_BEGUN, "SELECT pg_current_xact_id()::text, "                                                     \
+                   "set_config('idle_in_transaction_session_timeout', '60000', true)")                       \
+    X(XACT_STATUS, "SELECT pg_xact_status($1::text::xid8)")                                                  \
+    X(MARKER_FIND, "SELECT 1 FROM dpone_stream WHERE stream_id = $1::bigint AND commit_marker = $2::text")   \
+    X(ADVISORY_LOCK, "SELECT pg_advisory_xact_lock(hashtextextended($1::text, 0))")                          \
+    X(SCHEMA_EXISTS, "SELECT 1 FROM pg_namespace WHERE nspname = $1::text")                                  \
+    X(MIGRATION_TABLE, "SELECT 1 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace "             \
+                       "WHERE n.nspname = $1::text AND c.relname = 'dpone_migration'")                       \
+    X(MIGRATION_LIST, "SELECT version, name, checksum FROM dpone_migration ORDER BY version")                \
+    X(MIGRATION_INSERT, "INSERT INTO dpone_migration (version, name, checksum, applied_at_us) "              \
+                        "VALUES ($1::bigint, $2::text, $3::text, $4::bigint)")                               \
+    X(STREAM_LOCK, "SELECT " DP_PG_STREAM_COLUMNS " FROM dpone_stream WHERE pipeline = $1::text AND "        \
+                   "source = $2::text AND backend = $3::text FOR UPDATE")                                    \
+    X(STREAM_INSERT, "INSERT INTO dpone_stream (pipeline, source, backend, identity, next_event_number, "    \
+                     "created_at_us, updated_at_us) "                                                        \
+                     "VALUES ($1::text, $2::text, $3::text, $4::text, 1, $5::bigint, $5::bigint) "           \
+                     "ON CONFLICT (pipeline, source, backend) DO NOTHING")                                   \
+    X(STREAM_FIND, "SELECT " DP_PG_STREAM_COLUMNS " FROM dpone_stream WHERE pipeline = $1::text AND "        \
+                   "source = $2::text AND backend = $3::text")                                               \
+    X(STREAM_LIST, "SELECT " DP_PG_STREAM_COLUMNS " FROM dpone_stream "                                      \
+                   "WHERE $1::text IS NULL OR pipeline = $1::text "                                          \
+                   "ORDER BY pipeline COLLATE \"C\", source COLLATE \"C\", backend COLLATE \"C\"")           \
+    X(STREAM_SAVE,                                                                                           \
+      "UPDATE dpone_stream SET next_event_number = $2::bigint, high_position = $3::bytea, "                  \
+      "pruned_position = $4::bytea, passed_position = $5::bytea, has_staged = $6::boolean, "                 \
+      "staged_transaction_id = $7::text, staged_first_number = $8::bigint, staged_count = $9::bigint, "      \
+      "transaction_count = $10::bigint, event_count = $11::bigint, settings = $12::text, "                   \
+      "updated_at_us = $13::bigint, commit_marker = $14::text WHERE stream_id = $1::bigint")                 \
+    X(TRANSACTIONS_INSERT,                                                                                   \
+      "INSERT INTO dpone_transaction (stream_id, " DP_PG_TRANSACTION_COLUMNS ") SELECT $1::bigint, * "       \
+      "FROM unnest($2::bytea[], $3::text[], $4::bigint[], $5::bigint[], $6::bigint[], $7::bigint[])")        \
+    X(TRANSACTIONS_FIND, "SELECT " DP_PG_TRANSACTION_COLUMNS " FROM dpone_transaction WHERE "                \
+                         "stream_id = $1::bigint AND end_position = ANY ($2::bytea[]) "                      \
+                         "ORDER BY end_position")                                                            \
+    X(TRANSACTIONS_READ, "SELECT " DP_PG_TRANSACTION_COLUMNS " FROM dpone_transaction WHERE "                \
+                         "stream_id = $1::bigint AND end_position > $2::bytea AND "                          \
+                         "end_position <= $3::bytea ORDER BY end_position LIMIT $4::bigint")                 \
+    X(TRANSACTIONS_DELETE, "DELETE FROM dpone_transaction WHERE stream_id = $1::bigint AND "                 \
+                           "end_position <= $2::bytea")                                                      \
+    X(EVENT_INSERT, "INSERT INTO dpone_event (stream_id, " DP_PG_EVENT_COLUMNS ") VALUES ($1::bigint, "      \
+                    "$2::bigint, $3::bigint, $4::smallint, $5::bytea, $6::text, $7::text, $8::text, "        \
+                    "$9::text, $10::text, $11::text, $12::text)")                                            \
+    X(EVENTS_READ, "SELECT " DP_PG_EVENT_COLUMNS " FROM dpone_event WHERE stream_id = $1::bigint AND "       \
+                   "event_number >= $2::bigint AND event_number <= $3::bigint ORDER BY event_number")        \
+    X(EVENTS_DELETE, "DELETE FROM dpone_event WHERE stream_id = $1::bigint AND "                             \
+                     "event_number >= $2::bigint AND event_number <= $3::bigint")                            \
+    X(RECEIPT_FIND, "SELECT " DP_PG_RECEIPT_COLUMNS " FROM dpone_receipt WHERE pipeline = $1::text AND "     \
+                    "source = $2::text AND identity = $3::text AND idempotency_key = $4::text")              \
+    X(RECEIPT_LAST, "SELECT " DP_PG_RECEIPT_COLUMNS ", pipeline, source, identity, idempotency_key "         \
+                    "FROM dpone_receipt WHERE stream_id = $1::bigint "                                       \
+                    "ORDER BY created_at_us DESC, receipt_id DESC LIMIT 1")                                  \
+    X(RECEIPT_INSERT,                                                                                        \
+      "INSERT INTO dpone_receipt (pipeline, source, identity, idempotency_key, stream_id, batch_id, "        \
+      "staged, http_status, body, created_at_us) VALUES ($1::text, $2::text, $3::text, $4::text, "           \
+      "$5::bigint, $6::bytea, $7::boolean, $8::bigint, $9::text, $10::bigint)")                              \
+    X(RECEIPTS_KEEP, "UPDATE dpone_receipt SET staged = false WHERE stream_id = $1::bigint AND staged")      \
+    X(RECEIPTS_DROP, "DELETE FROM dpone_receipt WHERE stream_id = $1::bigint AND staged")                    \
+    X(RECEIPTS_DELETE, "DELETE FROM dpone_receipt WHERE stream_id = $1::bigint AND "                         \
+                       "created_at_us < $2::bigint AND NOT staged")                                          \
+    X(OFFSET_FIND, "SELECT " DP_PG_OFFSET_COLUMNS " FROM :\"offset_table\" WHERE " DP_PG_OFFSET_KEY)         \
+    X(OFFSET_SAVE,                                                                                           \
+      "INSERT INTO :\"offset_table\" AS o (pipeline_name, source_schema, source_table, backend, token, "     \
+      "snapshot_complete, \"__dpone__loaded_at\", \"__dpone__updated_at\") VALUES ($1::text, $2::text, "     \
+      "$3::text, $4::text, $5::text, $6::boolean, $7::timestamp, $7::timestamp) "                            \
+      "ON CONFLICT (pipeline_name, source_schema, source_table, backend) DO UPDATE SET "                     \
+      "token = excluded.token, snapshot_complete = excluded.snapshot_complete, "                             \
+      "\"__dpone__updated_at\" = excluded.\"__dpone__updated_at\"")                                          \
+    X(OFFSET_DELETE, "DELETE FROM :\"offset_table\" WHERE " DP_PG_OFFSET_KEY)                                \
+    X(OFFSET_LIST, "SELECT " DP_PG_OFFSET_COLUMNS " FROM :\"offset_table\" "                                 \
+                   "WHERE $1::text IS NULL OR pipeline_name = $1::text ORDER BY pipeline_name "              \
+                   "COLLATE \"C\", source_schema COLLATE \"C\", source_table COLLATE \"C\", "                \
+                   "backend COLLATE \"C\"")                                                                  \
+    X(QUARANTINE_INSERT,                                                                                     \
+      "INSERT INTO dpone_quarantine (pipeline, source, backend, source_schema, source_table, position, "     \
+      "transaction_id, end_position, reason, detail, event, state, created_at_us, resolved_at_us, "          \
+      "resolved_by, resolution) VALUES ($1::text, $2::text, $3::text, $4::text, $5::text, $6::text, "        \
+      "$7::text, $8::text, $9::text, $10::text, $11::text, $12::text, $13::bigint, $14::bigint, "            \
+      "$15::text, $16::text)")                                                                               \
+    X(QUARANTINE_LIST,                                                                                       \
+      "SELECT " DP_PG_QUARANTINE_COLUMNS " FROM dpone_quarantine WHERE quarantine_id > $1::bigint AND "      \
+      "($2::text IS NULL OR pipeline = $2::text) AND ($3::text IS NULL OR state = $3::text) "                \
+      "ORDER BY quarantine_id LIMIT $4::bigint")                                                             \
+    X(QUARANTINE_RESOLVE,                                                                                    \
+      "UPDATE dpone_quarantine SET state = $2::text, resolved_at_us = $3::bigint, resolved_by = $4::text, "  \
+      "resolution = $5::text WHERE quarantine_id = $1::bigint AND state = 'open'")                           \
+    X(AUDIT_INSERT,                                                                                          \
+      "INSERT INTO dpone_audit (at_us, actor, action, pipeline, subject, reason, old_value, new_value) "     \
+      "VALUES ($1::bigint, $2::text, $3::text, $4::text, $5::text, $6::text, $7::text, $8::text)")           \
+    X(AUDIT_LIST, "SELECT " DP_PG_AUDIT_COLUMNS " FROM dpone_audit "                                         \
+                  "WHERE $1::text IS NULL OR pipeline = $1::text ORDER BY audit_id DESC LIMIT $2::bigint")   \
+    X(SIZE, "SELECT coalesce(sum(pg_total_relation_size(c.oid)), 0)::bigint FROM pg_class c "                \
+            "JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = $1::text AND "                  \
+            "c.relkind = 'r' AND c.relname LIKE 'dpone\\_%'")
+
+typedef enum dp_pg_statement {
+#define DP_PG_STATEMENT_ENUM(name, sql) DP_PG_##name,
+    DP_PG_STATEMENT_LIST(DP_PG_STATEMENT_ENUM)
+#undef DP_PG_STATEMENT_ENUM
+        DP_PG_STATEMENT_COUNT
+} dp_pg_statement;
+
+#endif
