@@ -23,10 +23,19 @@ typedef struct dp_source_progress {
     dp_lsn idle_position;
     bool has_high_watermark; /* the newest position the source knows of */
     dp_lsn high_watermark;
+    /* The connection was lost and may be tried again: the pipeline settles what is on its way, forgets what
+     * is open and calls `start` with the offset as it is then. Nothing was delivered by this poll. */
+    bool restarted;
+    const dp_error *trouble; /* why nothing comes at the moment, told once; NULL: nothing is wrong */
 } dp_source_progress;
 
 typedef struct dp_change_source {
     void *self;
+
+    /* Optional. Called with the stored offset before the first poll and after a poll that said `restarted`:
+     * reading begins there. A failure that may pass is not returned: poll tells it as `trouble` and asks
+     * again. BLOCKED with a source blocker when what lies behind the offset cannot be had any more. */
+    dp_status (*start)(void *self, bool has_stored, dp_lsn stored, dp_error *error);
 
     /* Required. Reads what is there, waiting up to timeout_ms for the first byte, and delivers a bounded
      * amount. Sets *progress. DATA with the place in the input for malformed input; REMOTE or IO when the

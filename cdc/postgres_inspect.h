@@ -1,0 +1,68 @@
+/* What a PostgreSQL server says of itself, of a slot and of a publication: the facts that the source, doctor
+ * and status judge. Reads only; uses nothing that differs between versions 10 and 18 without asking first.
+ */
+#ifndef DPONE_CDC_POSTGRES_INSPECT_H
+#define DPONE_CDC_POSTGRES_INSPECT_H
+
+#include "base/buffer.h"
+#include "cdc/change.h"
+#include "cdc/postgres_session.h"
+
+typedef struct dp_postgres_server {
+    char system_identifier[24];
+    char database[256];
+    uint32_t timeline;
+    dp_lsn flushed; /* the end of the log on disk, or of what was replayed on a standby */
+} dp_postgres_server;
+
+typedef struct dp_postgres_slot {
+    bool exists;
+    bool is_logical;
+    bool is_temporary;
+    bool is_active;
+    int64_t active_pid;
+    char plugin[64];
+    char database[256];
+    char wal_status[16];          /* reserved, extended, unreserved, lost; empty before 13 */
+    char invalidation_reason[64]; /* empty: none, or before 17 */
+    bool is_invalidated;
+    bool has_confirmed;
+    dp_lsn confirmed;
+    bool has_restart;
+    dp_lsn restart;
+    int64_t retained_bytes; /* log kept for the slot */
+    int64_t lag_bytes;      /* from confirmed to the end of the log */
+} dp_postgres_slot;
+
+/* IDENTIFY_SYSTEM: a replication session only. */
+dp_status dp_postgres_read_server(dp_postgres_session *session, dp_postgres_server *server, dp_error *error);
+
+/* A slot that is not there is not an error. */
+dp_status dp_postgres_read_slot(dp_postgres_session *session, const char *name, dp_postgres_slot *slot,
+                                dp_error *error);
+
+/* Whether a publication exists, and what of it decides event ids as one canonical JSON object: row filters,
+ * column lists, publish_via_partition_root. Nothing is appended when it does not exist. */
+dp_status dp_postgres_read_publication(dp_postgres_session *session, const char *name, bool *exists,
+                                       dp_buffer *settings, dp_error *error);
+
+/* Where `timeline` left `from_timeline`, out of the history file (TIMELINE_HISTORY); *found false when it
+ * does not descend from it. A replication session only. */
+dp_status dp_postgres_read_switch_point(dp_postgres_session *session, uint32_t timeline,
+                                        uint32_t from_timeline, bool *found, dp_lsn *switch_point,
+                                        dp_error *error);
+
+/* The switch point in the text of a history file: lines of parent timeline, position, reason. Pure. */
+bool dp_postgres_parse_switch_point(dp_slice history, uint32_t from_timeline, dp_lsn *switch_point);
+
+/* A setting's value, such as wal_sender_timeout in its unit; empty when the server does not know it. */
+dp_status dp_postgres_read_setting(dp_postgres_session *session, const char *name, char *value,
+                                   size_t value_bytes, dp_error *error);
+
+/* Asks each table's primary key (or its index-based replica identity) and appends one specification a line,
+ * schema.table=column,column, quoted as --unique-key takes it; tables without one are left out. With an empty
+ * publication all ordinary tables are asked. */
+dp_status dp_postgres_read_keys(dp_postgres_session *session, const char *publication, dp_buffer *lines,
+                                dp_error *error);
+
+#endif

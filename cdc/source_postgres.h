@@ -1,0 +1,42 @@
+/* A live PostgreSQL slot as a pipeline's source: over the replication protocol, or over SQL where a
+ * replication connection is not possible.
+ *
+ * Neither decodes; both stop instead of reading on over a gap (source_blockers.h), wait for a slot that
+ * another consumer reads, and come back by themselves after a lost connection. What is reported to the server
+ * as flushed is only what the pipeline has confirmed, and never goes back. One thread.
+ */
+#ifndef DPONE_CDC_SOURCE_POSTGRES_H
+#define DPONE_CDC_SOURCE_POSTGRES_H
+
+#include "cdc/postgres_preflight.h"
+#include "services/change_source.h"
+
+typedef struct dp_postgres_source_options {
+    const char *dsn; /* all borrowed until the source is closed */
+    const char *slot;
+    const char *publication; /* pgoutput only */
+    bool has_plugin;         /* otherwise the slot's own */
+    dp_plugin plugin;
+    bool until_end;            /* end at what the server held when the source was opened */
+    unsigned idle_interval_ms; /* how often a quiet slot is moved on; 0: 10000 */
+} dp_postgres_source_options;
+
+/* What the journal keeps with the stream. */
+typedef struct dp_postgres_source_identity {
+    char source[300];   /* "<system identifier>/<database>" */
+    dp_plugin plugin;   /* the decoder that fits the slot */
+    dp_buffer settings; /* a JSON object; its owner releases it */
+} dp_postgres_source_identity;
+
+/* Connects and checks all that can be checked without knowing the offset. Errors: USAGE, BLOCKED with a
+ * source blocker, REMOTE. */
+dp_status dp_postgres_replication_open(const dp_postgres_source_options *options,
+                                       dp_postgres_source_identity *identity, dp_change_source *source,
+                                       dp_error *error);
+
+/* The same over SQL: peek, deliver, pg_replication_slot_advance; never the consuming function. */
+dp_status dp_postgres_sql_open(const dp_postgres_source_options *options,
+                               dp_postgres_source_identity *identity, dp_change_source *source,
+                               dp_error *error);
+
+#endif
