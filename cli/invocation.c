@@ -4,6 +4,7 @@
 
 #include "base/dotenv.h"
 #include "cli/command.h"
+#include "cli/suggest.h"
 
 const dp_option dp_common_options[] = {
     {.name = "help", .help = "show this help and exit"},
@@ -60,6 +61,20 @@ static dp_status add_value(dp_invocation *invocation, const dp_option *option, c
     return DP_STATUS_OK;
 }
 
+static dp_status suggest_option(const dp_command *command, dp_slice name, dp_error *error)
+{
+    dp_suggestion suggestion = {.best = NULL};
+    for (const dp_option *option = command->options; option->name != NULL; option++) {
+        dp_suggest(&suggestion, name, option->name);
+    }
+    if (suggestion.best != NULL) {
+        dp_error_hint(error, "did you mean --%s? See 'dpone %s --help'", suggestion.best, command->path);
+    } else {
+        dp_error_hint(error, "see 'dpone %s --help'", command->path);
+    }
+    return error->status;
+}
+
 static dp_status parse_flag(dp_invocation *invocation, int count, char **words, int *at, dp_error *error)
 {
     const char *word = words[*at];
@@ -70,8 +85,7 @@ static dp_status parse_flag(dp_invocation *invocation, int count, char **words, 
     if (option == NULL) {
         dp_error_set(error, DP_STATUS_USAGE, "unknown option '--%.*s' for 'dpone %s'", DP_SLICE_PRINT(name),
                      invocation->command->path);
-        dp_error_hint(error, "see 'dpone %s --help'", invocation->command->path);
-        return DP_STATUS_USAGE;
+        return suggest_option(invocation->command, name, error);
     }
     if (option->argument == NULL) {
         if (has_value) return dp_error_set(error, DP_STATUS_USAGE, "--%s takes no value", option->name);

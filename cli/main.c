@@ -2,6 +2,7 @@
 #include <signal.h>
 
 #include "cli/commands.h"
+#include "cli/suggest.h"
 
 /* How many of `words` make up the command's path, or 0 when they do not. */
 static int match_path(const char *path, int count, char **words)
@@ -83,15 +84,37 @@ static int run_command(const dp_command *command, int count, char **words)
     return exit_code >= 0 ? exit_code : 0;
 }
 
+/* The command that was probably meant: one that is spelled nearly so, or whose last word is what was typed,
+ * as in `dpone decode`. */
+static const char *guess_command(int count, char **words)
+{
+    char typed[128];
+    bool two_words = count > 1 && words[1][0] != '-';
+    snprintf(typed, sizeof typed, "%s%s%s", words[0], two_words ? " " : "", two_words ? words[1] : "");
+    dp_suggestion suggestion = {.best = NULL};
+    for (const dp_command *const *command = dp_commands; *command != NULL; command++) {
+        const char *last_word = strrchr((*command)->path, ' ');
+        if (last_word != NULL && strcmp(last_word + 1, words[0]) == 0) return (*command)->path;
+        dp_suggest(&suggestion, dp_slice_of_text(typed), (*command)->path);
+        dp_suggest(&suggestion, dp_slice_of_text(words[0]), (*command)->path);
+    }
+    return suggestion.best;
+}
+
 static int unknown_command(int count, char **words)
 {
     dp_error error = DP_ERROR_INIT;
-    if (count > 1 && is_group(words[0])) {
+    bool grouped = count > 1 && is_group(words[0]);
+    if (grouped) {
         dp_error_set(&error, DP_STATUS_USAGE, "unknown command '%.100s %.100s'", words[0], words[1]);
-        dp_error_hint(&error, "see 'dpone %.100s --help'", words[0]);
     } else {
         dp_error_set(&error, DP_STATUS_USAGE, "unknown command '%.100s'", words[0]);
-        dp_error_hint(&error, "see 'dpone --help'");
+    }
+    const char *guess = guess_command(count, words);
+    if (guess != NULL) {
+        dp_error_hint(&error, "did you mean 'dpone %s'?", guess);
+    } else {
+        dp_error_hint(&error, "see 'dpone %s%s--help'", grouped ? words[0] : "", grouped ? " " : "");
     }
     return report(&error);
 }

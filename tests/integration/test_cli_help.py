@@ -46,6 +46,18 @@ class Help(unittest.TestCase):
                 self.assertEqual(first, f"dpone: unknown option '--no-such-option' for 'dpone {' '.join(command)}'")
                 self.assertEqual(second, f"hint: see 'dpone {' '.join(command)} --help'")
 
+    def test_near_misses_are_guessed(self):
+        for words, guess in [(["cdc", "replay-plna"], "dpone cdc replay-plan"), (["replay-plan"], "dpone cdc replay-plan"),
+                             (["sevre"], "dpone serve"), (["ccd", "plan"], "dpone cdc plan"),
+                             (["cdc", "plan", "--tabel", "a.b"], "--table"),
+                             (["cdc", "replay-plan", "--reply-from=0/1"], "--replay-from")]:
+            with self.subTest(words=words):
+                done = dpone(*words)
+                self.assertEqual((done.returncode, done.stdout), (2, ""))
+                self.assertIn("did you mean", done.stderr.splitlines()[1])
+                self.assertIn(guess, done.stderr.splitlines()[1])
+        self.assertNotIn("did you mean", dpone("cdc", "plan", "--zzz").stderr)
+
     def test_an_option_without_its_value_is_refused(self):
         for command in COMMANDS:
             for name, takes_value in options(command).items():
