@@ -7,6 +7,8 @@
 /* The value of `choices` wherever a backend is asked for. */
 #define DP_BACKEND_CHOICES "postgres_logical|mssql_cdc|mssql_change_tracking"
 
+extern const dp_command dp_command_cdc_decode;
+extern const dp_command dp_command_cdc_run;
 extern const dp_command dp_command_cdc_plan;
 extern const dp_command dp_command_cdc_replay_plan;
 extern const dp_command dp_command_cdc_commit_gate;

@@ -11,6 +11,7 @@ enum {
     TICK_MS = 500,          /* how often a waiting pipeline looks after its source */
     FIRST_BACKOFF_MS = 500, /* between deliveries of a batch while the sink is down */
     LAST_BACKOFF_MS = 15000,
+    STOP_GRACE_MS = 2000,
     REPORT_INTERVAL_MS = 1000,
     HEADER_AND_TRAILER_BYTES = 4096
 };
@@ -36,6 +37,11 @@ typedef struct cdc_run {
     dp_batch_offsets in_flight_offsets;
     uint64_t in_flight_transaction_count;
     bool in_flight_has_duplicates;
+    bool sink_failed; /* a delivery ended for good without a receipt that passed */
+    bool has_answer;  /* taken while the next batch was being built */
+    dp_status answer_status;
+    dp_batch_answer answer;
+    dp_error answer_error;
 
     bool has_stored; /* what the store held at the start, and later what was saved */
     dp_lsn stored;
@@ -44,6 +50,7 @@ typedef struct cdc_run {
     dp_lsn sent_end; /* the last next_offset handed to a batch; ends only ever grow within a run */
     int64_t saved_at_us;
     int64_t reported_at_us;
+    int64_t stop_seen_at_us; /* 0: not told to stop */
 
     dp_batch_mark transaction_start;
     bool transaction_is_whole; /* all of the open transaction's lines are in `building` */
@@ -55,6 +62,15 @@ typedef struct cdc_run {
 static bool is_stopping(const cdc_run *run)
 {
     return run->options->stop != NULL && *run->options->stop != 0;
+}
+
+/* An answer that is on its way is waited for a little when the pipeline is told to stop. */
+static bool is_grace_over(cdc_run *run)
+{
+    if (!is_stopping(run)) return false;
+    int64_t now_us = dp_clock_monotonic_us();
+    if (run->stop_seen_at_us == 0) run->stop_seen_at_us = now_us;
+    return now_us - run->stop_seen_at_us > STOP_GRACE_MS * 1000;
 }
 
 static void report(cdc_run *run, const dp_error *trouble)
@@ -154,10 +170,17 @@ static dp_status take_receipt(cdc_run *run, const dp_batch_body *body, const dp_
 /* Waits for the batch in flight, looking after the source meanwhile. */
 static dp_status await_answer(cdc_run *run, dp_batch_answer *answer, dp_error *error)
 {
-    bool done = false;
+    bool done = run->has_answer;
+    if (done) {
+        run->has_answer = false;
+        *answer = run->answer;
+        if (run->answer_status != DP_STATUS_OK && error->status == DP_STATUS_OK) *error = run->answer_error;
+        return run->answer_status;
+    }
     while (!done) {
-        if (is_stopping(run))
+        if (is_grace_over(run)) {
             return dp_error_set(error, DP_STATUS_CANCELLED, "stopped while a batch was in flight");
+        }
         dp_status status = run->sink->wait(run->sink->self, TICK_MS, &done, answer, error);
         if (status != DP_STATUS_OK) return status;
         if (!done && run->source->tick != NULL) status = run->source->tick(run->source->self, error);
@@ -272,6 +295,7 @@ static dp_status finish_in_flight(cdc_run *run, dp_error *error)
     run->is_in_flight = false;
     dp_status status = complete_delivery(run, &run->in_flight, &run->in_flight_offsets,
                                          run->in_flight_has_duplicates, error);
+    run->sink_failed = status != DP_STATUS_OK;
     if (status != DP_STATUS_OK) return status;
     run->summary->transaction_count += run->in_flight_transaction_count;
     return save_offset_when_due(run, error);
@@ -314,6 +338,7 @@ static dp_status send_batch(cdc_run *run, dp_error *error)
      * one. */
     if (!run->has_open_lines) run->has_end = false;
     run->building_transaction_count = 0;
+    run->transaction_start = dp_batch_writer_mark(run->building);
     run->transaction_is_whole = false;
     return DP_STATUS_OK;
 }
@@ -431,16 +456,25 @@ static dp_status on_commit(void *context, const dp_transaction_end *end, dp_erro
     if (is_end_passed(run, end)) return DP_STATUS_OK; /* its parts were on the way before that was known */
     run->has_end = true;
     run->last_end = end->end_position;
-    return DP_STATUS_OK;
+    /* Full batches are sent here or by the next change, so that none ends just before its commit. */
+    return dp_batch_writer_is_full(run->building) ? send_batch(run, error) : DP_STATUS_OK;
 }
 
 static dp_status on_record(void *context, const dp_record *record, dp_error *error)
 {
     cdc_run *run = context;
     dp_crash_point(DP_CRASH_AFTER_READ);
-    dp_status status = dp_decoder_feed(run->decoder, record, error);
-    if (status != DP_STATUS_OK) return status;
-    return dp_batch_writer_is_full(run->building) ? send_batch(run, error) : DP_STATUS_OK;
+    if (run->decoder == NULL) {
+        dp_change_sink sink = {run, on_change, on_commit};
+        run->decoder = dp_decoder_new(*run->options->plugin, run->options->keys, &sink);
+        if (run->decoder == NULL) return dp_error_no_memory(error, "the decoder");
+    }
+    return dp_decoder_feed(run->decoder, record, error);
+}
+
+static bool is_inside_transaction(const cdc_run *run)
+{
+    return run->decoder != NULL && dp_decoder_in_transaction(run->decoder);
 }
 
 /* Nothing is left below the idle position: when nothing is open or unsent either, it is an offset of its own.
@@ -449,7 +483,7 @@ static void take_idle_position(cdc_run *run, dp_lsn position)
 {
     bool is_news =
         position.value > run->sent_end.value && (!run->has_stored || position.value > run->stored.value);
-    if (dp_decoder_in_transaction(run->decoder) || !is_news) return;
+    if (is_inside_transaction(run) || !is_news) return;
     run->sent_end = position;
     run->has_end = true;
     run->last_end = position;
@@ -484,18 +518,27 @@ static dp_status look_at_in_flight(cdc_run *run, dp_error *error)
     return finish_in_flight(run, error);
 }
 
+/* Moves the transfer on, without waiting, while the next batch is being built. */
+static void pump_in_flight(cdc_run *run)
+{
+    if (!run->is_in_flight || run->has_answer) return;
+    bool done = false;
+    dp_error_clear(&run->answer_error);
+    run->answer_status = run->sink->wait(run->sink->self, 0, &done, &run->answer, &run->answer_error);
+    run->has_answer = done || run->answer_status != DP_STATUS_OK;
+}
+
 static dp_status poll_once(cdc_run *run, dp_source_progress *progress, dp_error *error)
 {
     dp_record_sink sink = {run, on_record};
     *progress = (dp_source_progress){.ended = false};
-    bool was_building = run->building_since_us != 0;
     dp_status status = run->source->poll(run->source->self, poll_timeout_ms(run), &sink, progress, error);
     if (status != DP_STATUS_OK) return status;
     run->has_high_watermark |= progress->has_high_watermark;
     if (progress->has_high_watermark) run->high_watermark = progress->high_watermark;
     if (progress->has_idle_position) take_idle_position(run, progress->idle_position);
-    bool is_quiet = !was_building && run->building_since_us == 0;
-    if (is_quiet || is_batch_due(run)) status = look_at_in_flight(run, error);
+    pump_in_flight(run);
+    if (run->has_answer || !run->is_in_flight) status = look_at_in_flight(run, error);
     if (status == DP_STATUS_OK && is_batch_due(run)) status = send_batch(run, error);
     return status;
 }
@@ -508,7 +551,7 @@ static dp_status read_until_end(cdc_run *run, dp_error *error)
         if (status != DP_STATUS_OK) return status;
         report(run, NULL);
     }
-    if (progress.ended && dp_decoder_in_transaction(run->decoder)) {
+    if (progress.ended && is_inside_transaction(run)) {
         dp_error_set(error, DP_STATUS_DATA, "the input ends inside a transaction");
         dp_error_hint(error, "what is complete before it was delivered; take the capture again");
         return DP_STATUS_DATA;
@@ -519,12 +562,12 @@ static dp_status read_until_end(cdc_run *run, dp_error *error)
 /* What is complete is delivered also when reading failed; the first error is the one that is told. */
 static dp_status finish(cdc_run *run, dp_status status, dp_error *error)
 {
-    bool is_sink_alive = status == DP_STATUS_OK || status == DP_STATUS_DATA || status == DP_STATUS_POISON;
-    if (!is_sink_alive) return status;
-    if (run->has_open_lines && run->transaction_is_whole) {
-        dp_batch_writer_rollback(run->building, run->transaction_start);
-        run->has_open_lines = false;
-    }
+    bool is_source_fault = status == DP_STATUS_DATA || status == DP_STATUS_POISON;
+    if (run->sink_failed || (status != DP_STATUS_OK && !is_source_fault)) return status;
+    /* What is open is left out; parts of it that were sent stay staged until the transaction is sent again.
+     */
+    if (run->has_open_lines) dp_batch_writer_rollback(run->building, run->transaction_start);
+    run->has_open_lines = false;
     dp_error later = DP_ERROR_INIT;
     bool send_rest = !is_stopping(run) && !is_enough(run);
     dp_status last = send_rest ? send_batch(run, &later) : DP_STATUS_OK;
@@ -563,14 +606,12 @@ static dp_status load_offset(cdc_run *run, dp_error *error)
 static dp_status set_up(cdc_run *run, dp_error *error)
 {
     const dp_cdc_run_options *options = run->options;
-    dp_change_sink sink = {run, on_change, on_commit};
-    run->decoder = dp_decoder_new(options->plugin, options->keys, &sink);
     run->building = dp_batch_writer_new(options->stream.identity, &options->limits);
     run->hash = dp_sha256_new();
     run->in_flight.bytes = (dp_buffer)DP_BUFFER_INIT(
         options->limits.max_bytes + options->limits.max_event_bytes + HEADER_AND_TRAILER_BYTES);
     run->poison_writer = dp_event_writer_new(options->stream.identity, DP_ROW_EXACT);
-    if (run->decoder == NULL || run->building == NULL || run->hash == NULL || run->poison_writer == NULL)
+    if (run->building == NULL || run->hash == NULL || run->poison_writer == NULL)
         return dp_error_no_memory(error, "the pipeline");
     return load_offset(run, error);
 }

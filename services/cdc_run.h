@@ -29,7 +29,7 @@ typedef struct dp_cdc_run_summary {
 } dp_cdc_run_summary;
 
 typedef struct dp_cdc_run_options {
-    dp_plugin plugin;
+    const dp_plugin *plugin;    /* read when the first record arrives: a capture shows its plugin only then */
     const dp_unique_keys *keys; /* may be NULL */
     dp_batch_source stream;
     dp_batch_limits limits;

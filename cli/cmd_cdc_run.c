@@ -1,0 +1,289 @@
+/* dpone cdc run: source -> server -> gate -> offset. */
+#include <signal.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "base/file.h"
+#include "cli/commands.h"
+#include "cli/stream_options.h"
+#include "services/cdc_run.h"
+#include "services/file_source.h"
+#include "services/http_sink.h"
+
+static const dp_option options[] = {
+    {.name = "pipeline",
+     .argument = "NAME",
+     .help = "the pipeline's name in the journal and the offset store",
+     .required = true},
+    {.name = "source",
+     .argument = "SOURCE",
+     .help = "file:PATH, or - for standard input",
+     .default_text = "-"},
+    {.name = "source-id",
+     .argument = "TEXT",
+     .help = "what names the source in the journal [default for files: file:BASENAME]"},
+    {.name = "server",
+     .argument = "URL",
+     .help = "the dpone server, or any endpoint that answers with receipts",
+     .default_text = "http://127.0.0.1:8000",
+     .environment = "DPONE_SERVER"},
+    {.name = "token-file",
+     .argument = "FILE",
+     .help = "file that holds the server's bearer token",
+     .environment = "DPONE_TOKEN_FILE"},
+    DP_OPTION_UNIQUE_KEY,
+    DP_OPTION_IDENTITY,
+    DP_OPTION_INPUT_FORMAT,
+    DP_OPTION_PLUGIN,
+    {.name = "batch-events",
+     .argument = "COUNT",
+     .help = "send a batch after so many events",
+     .default_text = "2000"},
+    {.name = "batch-bytes", .argument = "BYTES", .help = "or after so many bytes", .default_text = "1048576"},
+    {.name = "batch-wait-ms", .argument = "MS", .help = "or after this long", .default_text = "200"},
+    {.name = "max-event-bytes",
+     .argument = "BYTES",
+     .help = "a larger event is poison",
+     .default_text = "8388608"},
+    {.name = "offset-interval-ms",
+     .argument = "MS",
+     .help = "save offsets that passed the gate at most this often, and always at the end",
+     .default_text = "500"},
+    {.name = "until-end", .help = "end at the end of the file instead of waiting for it to grow"},
+    {.name = "max-batches",
+     .argument = "COUNT",
+     .help = "end after so many batches; 0: no limit",
+     .default_text = "0"},
+    {.name = "from-start",
+     .help = "send what the stored offset has passed again; the offset does not move back"},
+    {.name = "on-poison",
+     .argument = "ACTION",
+     .help = "what to do with a change whose key is missing or that is too large",
+     .choices = "stop|quarantine",
+     .default_text = "stop"},
+    {.name = "strict", .help = "exit with 4 when anything went into quarantine"},
+    {.name = NULL},
+};
+
+static volatile sig_atomic_t stop_requested;
+
+static void on_stop_signal(int signal_number)
+{
+    (void)signal_number;
+    stop_requested = 1;
+}
+
+static void install_stop_signals(void)
+{
+    struct sigaction action = {.sa_handler = on_stop_signal};
+    sigemptyset(&action.sa_mask);
+    sigaction(SIGTERM, &action, NULL);
+    sigaction(SIGINT, &action, NULL);
+}
+
+typedef struct progress_line {
+    bool is_terminal;
+    bool is_shown;
+} progress_line;
+
+static void show_progress(void *context, const dp_cdc_run_summary *summary, const dp_error *trouble)
+{
+    progress_line *line = context;
+    if (trouble != NULL) {
+        fprintf(stderr, "%sdpone: the server does not take the batch, trying again: %s\n",
+                line->is_shown ? "\n" : "", trouble->message);
+        line->is_shown = false;
+    } else if (line->is_terminal) {
+        fprintf(stderr, "\r%llu events in %llu batches, %llu duplicates, offset %s ",
+                (unsigned long long)summary->event_count, (unsigned long long)summary->batch_count,
+                (unsigned long long)summary->duplicate_count,
+                summary->has_offset ? summary->offset.token : "none");
+        line->is_shown = true;
+    }
+}
+
+static dp_status print_summary(const dp_cdc_run_summary *summary, dp_error *error)
+{
+    dp_buffer out = DP_BUFFER_INIT(4096);
+    dp_buffer_append_format(
+        &out,
+        "{\"events\":%llu,\"accepted\":%llu,\"duplicates\":%llu,\"batches\":%llu,\"transactions\":%llu,"
+        "\"skipped_transactions\":%llu,\"quarantined\":%llu,\"stored_offset\":",
+        (unsigned long long)summary->event_count, (unsigned long long)summary->accepted_count,
+        (unsigned long long)summary->duplicate_count, (unsigned long long)summary->batch_count,
+        (unsigned long long)summary->transaction_count,
+        (unsigned long long)summary->skipped_transaction_count, (unsigned long long)summary->poison_count);
+    if (summary->has_offset) {
+        dp_buffer_append_format(&out, "\"%s\"}\n", summary->offset.token);
+    } else {
+        dp_buffer_append_text(&out, "null}\n");
+    }
+    dp_status status = dp_print(dp_buffer_slice(&out), error);
+    dp_buffer_release(&out);
+    return status;
+}
+
+/* The token is the file's first line. */
+static dp_status read_token(const dp_invocation *invocation, dp_buffer *token, dp_error *error)
+{
+    const char *path = dp_invocation_text(invocation, "token-file");
+    if (path == NULL) return DP_STATUS_OK;
+    dp_status status = dp_file_read(path, 4096, token, error);
+    if (status != DP_STATUS_OK) return status;
+    dp_slice line = dp_slice_trim(dp_buffer_slice(token));
+    if (line.length == 0 || memchr(line.data, '\n', line.length) != NULL) {
+        return dp_error_set(error, DP_STATUS_USAGE, "--token-file: '%s' must hold one line, the token", path);
+    }
+    memmove(token->data, line.data, line.length);
+    token->length = line.length;
+    return dp_buffer_text(token) == NULL ? dp_error_no_memory(error, "the token") : DP_STATUS_OK;
+}
+
+static dp_status read_numbers(const dp_invocation *invocation, dp_cdc_run_options *run, dp_error *error)
+{
+    uint64_t events = 0, bytes = 0, wait_ms = 0, event_bytes = 0, interval_ms = 0;
+    dp_status status = dp_invocation_u64(invocation, "batch-events", 1, 1000000, &events, error);
+    if (status == DP_STATUS_OK)
+        status = dp_invocation_u64(invocation, "batch-bytes", 1024, 1 << 30, &bytes, error);
+    if (status == DP_STATUS_OK)
+        status = dp_invocation_u64(invocation, "batch-wait-ms", 0, 3600000, &wait_ms, error);
+    if (status == DP_STATUS_OK)
+        status = dp_invocation_u64(invocation, "max-event-bytes", 1024, 1 << 30, &event_bytes, error);
+    if (status == DP_STATUS_OK)
+        status = dp_invocation_u64(invocation, "offset-interval-ms", 0, 3600000, &interval_ms, error);
+    if (status == DP_STATUS_OK)
+        status = dp_invocation_u64(invocation, "max-batches", 0, UINT64_MAX, &run->max_batches, error);
+    run->limits = (dp_batch_limits){(size_t)events, (size_t)bytes, (size_t)event_bytes};
+    run->batch_wait_ms = (unsigned)wait_ms;
+    run->offset_interval_ms = (unsigned)interval_ms;
+    return status;
+}
+
+/* file:BASENAME for a file, unless --source-id says otherwise. */
+static dp_status name_source(const dp_invocation *invocation, dp_buffer *name, dp_error *error)
+{
+    const char *given = dp_invocation_text(invocation, "source-id");
+    const char *source = dp_invocation_text(invocation, "source");
+    if (given != NULL) {
+        dp_buffer_append_text(name, given);
+    } else if (strcmp(source, "-") == 0) {
+        dp_buffer_append_text(name, "file:-");
+    } else {
+        const char *slash = strrchr(source, '/');
+        const char *base = slash != NULL ? slash + 1 : strncmp(source, "file:", 5) == 0 ? source + 5 : source;
+        dp_buffer_append_format(name, "file:%s", base);
+    }
+    return name->failed
+               ? dp_error_set(error, DP_STATUS_USAGE, "--source-id: longer than %zu bytes", name->max_bytes)
+               : DP_STATUS_OK;
+}
+
+static dp_status open_source(const dp_invocation *invocation, dp_change_source *source,
+                             dp_cdc_run_options *run, dp_error *error)
+{
+    const char *text = dp_invocation_text(invocation, "source");
+    dp_file_source_options file = {
+        .source = text,
+        .capture = dp_stream_capture(invocation),
+        .until_end = dp_invocation_switch(invocation, "until-end"),
+    };
+    return dp_file_source_open(&file, source, &run->plugin, error);
+}
+
+static dp_status open_sink(const dp_invocation *invocation, dp_buffer *token, dp_batch_sink *sink,
+                           dp_error *error)
+{
+    dp_status status = read_token(invocation, token, error);
+    if (status != DP_STATUS_OK) return status;
+    dp_http_sink_options http = {
+        .server_url = dp_invocation_text(invocation, "server"),
+        .pipeline = dp_invocation_text(invocation, "pipeline"),
+        .token = token->length > 0 ? token->data : NULL,
+    };
+    return dp_http_sink_open(&http, sink, error);
+}
+
+typedef struct run_resources {
+    dp_unique_keys *keys;
+    dp_buffer source_name;
+    dp_buffer token;
+    dp_change_source source;
+    dp_batch_sink sink;
+} run_resources;
+
+static dp_status open_resources(const dp_invocation *invocation, run_resources *resources,
+                                dp_cdc_run_options *run, dp_error *error)
+{
+    dp_status status = read_numbers(invocation, run, error);
+    if (status == DP_STATUS_OK) status = dp_stream_unique_keys(invocation, &resources->keys, error);
+    if (status == DP_STATUS_OK) status = name_source(invocation, &resources->source_name, error);
+    if (status == DP_STATUS_OK) status = open_source(invocation, &resources->source, run, error);
+    if (status == DP_STATUS_OK) status = open_sink(invocation, &resources->token, &resources->sink, error);
+    return status;
+}
+
+static void close_resources(run_resources *resources)
+{
+    if (resources->source.close != NULL) resources->source.close(resources->source.self);
+    if (resources->sink.close != NULL) resources->sink.close(resources->sink.self);
+    dp_unique_keys_free(resources->keys);
+    dp_buffer_release(&resources->source_name);
+    dp_buffer_release(&resources->token);
+}
+
+static dp_status run_command(dp_invocation *invocation, int *exit_code, dp_error *error)
+{
+    run_resources resources = {.source_name = DP_BUFFER_INIT(1024), .token = DP_BUFFER_INIT(8192)};
+    progress_line line = {.is_terminal = isatty(STDERR_FILENO) == 1};
+    dp_cdc_run_options run = {.stop = &stop_requested, .report = show_progress, .report_context = &line};
+    dp_status status = open_resources(invocation, &resources, &run, error);
+    if (status == DP_STATUS_OK) {
+        run.keys = resources.keys;
+        run.stream = (dp_batch_source){
+            .pipeline = dp_slice_of_text(dp_invocation_text(invocation, "pipeline")),
+            .backend = DP_BACKEND_POSTGRES_LOGICAL,
+            .source = dp_buffer_slice(&resources.source_name),
+            .identity = dp_stream_identity(invocation),
+        };
+        run.on_poison = strcmp(dp_invocation_text(invocation, "on-poison"), "stop") == 0
+                            ? DP_ON_POISON_STOP
+                            : DP_ON_POISON_QUARANTINE;
+        run.from_start = dp_invocation_switch(invocation, "from-start");
+        install_stop_signals();
+        dp_cdc_run_summary summary;
+        status = dp_cdc_run(&run, &resources.source, &resources.sink, &summary, error);
+        if (line.is_shown) fputc('\n', stderr);
+        dp_error print_error = DP_ERROR_INIT;
+        dp_status printed = print_summary(&summary, &print_error);
+        if (status == DP_STATUS_OK && printed != DP_STATUS_OK) {
+            status = printed;
+            *error = print_error;
+        }
+        bool is_strict = dp_invocation_switch(invocation, "strict");
+        if (status == DP_STATUS_OK && summary.poison_count > 0 && is_strict)
+            *exit_code = dp_status_exit_code(DP_STATUS_POISON);
+    }
+    close_resources(&resources);
+    return status;
+}
+
+const dp_command dp_command_cdc_run = {
+    .path = "cdc run",
+    .summary = "carry changes from a source into the server's journal and move the offset behind them",
+    .arguments = "",
+    .description = "Reads changes, gives each its id, sends them in batches, asks the commit gate about "
+                   "every receipt and saves the offset.\n\n"
+                   "Goes on after the stored offset when it is run again. A server that is down is waited "
+                   "for, for as long as it takes; the "
+                   "offset never moves ahead of what the journal holds. Ends in order on SIGTERM and SIGINT. "
+                   "Prints one JSON line with what it "
+                   "did.",
+    .examples =
+        "  dpone cdc run --pipeline orders --source file:capture.csv --until-end\n"
+        "  psql --csv -c \"SELECT lsn, xid, data FROM pg_logical_slot_peek_binary_changes(...)\" shop |\n"
+        "      dpone cdc run --pipeline orders --source - --server http://127.0.0.1:8000\n",
+    .options = options,
+    .exit_codes = "0 done, 1 the journal or the commit gate refused, 2 usage, 3 I/O or remote failure, 4 "
+                  "malformed input or poison",
+    .run = run_command,
+};

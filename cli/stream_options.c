@@ -1,0 +1,47 @@
+#include "cli/stream_options.h"
+
+dp_status dp_stream_unique_keys(const dp_invocation *invocation, dp_unique_keys **keys, dp_error *error)
+{
+    dp_unique_keys *result = dp_unique_keys_new();
+    if (result == NULL) return dp_error_no_memory(error, "the unique keys");
+    const char *text;
+    for (size_t i = 0; (text = dp_invocation_nth(invocation, "unique-key", i)) != NULL; i++) {
+        dp_status status = dp_unique_keys_add(result, dp_slice_of_text(text), error);
+        if (status != DP_STATUS_OK) {
+            dp_unique_keys_free(result);
+            return status;
+        }
+    }
+    *keys = result;
+    return DP_STATUS_OK;
+}
+
+/* The choices of an option are the texts of its list, so that a parsed value is always known. */
+dp_identity_kind dp_stream_identity(const dp_invocation *invocation)
+{
+    dp_identity_kind kind = DP_IDENTITY_V1;
+    dp_identity_parse(dp_slice_of_text(dp_invocation_text(invocation, "identity")), &kind);
+    return kind;
+}
+
+static bool parse_plugin(dp_slice text, dp_plugin *plugin)
+{
+#define DP_PLUGIN_PARSE(name, literal, summary)                                                              \
+    if (dp_slice_equal(text, DP_SLICE_LITERAL(literal))) {                                                   \
+        *plugin = DP_PLUGIN_##name;                                                                          \
+        return true;                                                                                         \
+    }
+    DP_PLUGIN_LIST(DP_PLUGIN_PARSE)
+#undef DP_PLUGIN_PARSE
+    return false;
+}
+
+dp_capture_options dp_stream_capture(const dp_invocation *invocation)
+{
+    dp_capture_options options = {.has_form = false};
+    options.has_form = dp_capture_form_parse(dp_slice_of_text(dp_invocation_text(invocation, "input-format")),
+                                             &options.form);
+    options.has_plugin =
+        parse_plugin(dp_slice_of_text(dp_invocation_text(invocation, "plugin")), &options.plugin);
+    return options;
+}

@@ -1,0 +1,230 @@
+#include "services/http_sink.h"
+
+#include <jansson.h>
+#include <stdlib.h>
+
+#include "services/batch_answer.h"
+
+enum { MAX_URL_BYTES = 4096, RECEIPT_MAX_BYTES = 16 << 20, INGEST_READ_TIMEOUT_MS = 60000 };
+
+typedef struct http_sink {
+    dp_client *client;
+    dp_client_queue *queue;
+    char batches_url[MAX_URL_BYTES];
+    char offsets_url[MAX_URL_BYTES]; /* ends before the backend */
+    char quarantine_url[MAX_URL_BYTES];
+    char authorization[4200];
+    dp_client_header batch_headers[1];
+    char idempotency_key[80];
+    dp_client_call *answered; /* kept until the next call, for its body */
+} http_sink;
+
+/* RFC 3986 section 2.3: everything but unreserved characters is escaped. */
+static void append_escaped(dp_buffer *out, const char *text)
+{
+    static const char unreserved[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~";
+    for (const char *at = text; *at != '\0'; at++) {
+        if (strchr(unreserved, *at) != NULL) {
+            dp_buffer_append_byte(out, *at);
+        } else {
+            dp_buffer_append_format(out, "%%%02X", (unsigned char)*at);
+        }
+    }
+}
+
+static bool build_url(char out[MAX_URL_BYTES], const char *pipeline, const char *rest)
+{
+    dp_buffer url = DP_BUFFER_INIT(MAX_URL_BYTES);
+    dp_buffer_append_text(&url, "/v1/pipelines/");
+    append_escaped(&url, pipeline);
+    dp_buffer_append_text(&url, rest);
+    const char *text = dp_buffer_text(&url);
+    if (text != NULL) memcpy(out, text, url.length + 1);
+    dp_buffer_release(&url);
+    return text != NULL;
+}
+
+static void forget_answered(http_sink *sink)
+{
+    dp_client_call_free(sink->answered);
+    sink->answered = NULL;
+}
+
+/* Sends a small request and turns everything but a 2xx reply into an error; *response is the caller's to
+ * release. */
+static dp_status send_small(http_sink *sink, const char *method, const char *url, const char *json,
+                            dp_client_response *response, dp_error *error)
+{
+    dp_client_request request = {.method = method, .url = url};
+    if (json != NULL) request.body = dp_slice_of_text(json);
+    dp_error cause = DP_ERROR_INIT;
+    dp_status status = dp_client_request_send(sink->client, &request, response, &cause);
+    if (status == DP_STATUS_OK || (response->http_status == 404 && json == NULL)) return DP_STATUS_OK;
+    if (response->http_status >= 400)
+        return dp_batch_refusal((unsigned)response->http_status, response->body, error);
+    if (error->status == DP_STATUS_OK) *error = cause;
+    return status;
+}
+
+static dp_status parse_offset(dp_slice body, dp_backend backend, dp_offset *offset, dp_error *error)
+{
+    json_error_t fault;
+    json_t *root = json_loadb(body.data, body.length, 0, &fault);
+    const char *token = json_string_value(json_object_get(root, "token"));
+    dp_offset result;
+    bool is_offset = token != NULL && dp_offset_of_token(backend, dp_slice_of_text(token), &result);
+    if (is_offset) {
+        result.snapshot_complete = !json_is_false(json_object_get(root, "snapshot_complete"));
+        *offset = result;
+    }
+    json_decref(root);
+    return is_offset ? DP_STATUS_OK
+                     : dp_error_set(error, DP_STATUS_DATA, "the server's answer holds no offset of %s",
+                                    dp_backend_text(backend).data);
+}
+
+static bool offset_url(const http_sink *sink, dp_backend backend, char out[MAX_URL_BYTES])
+{
+    int length =
+        snprintf(out, MAX_URL_BYTES, "%s/%s/%%2A/%%2A", sink->offsets_url, dp_backend_text(backend).data);
+    return length > 0 && length < MAX_URL_BYTES;
+}
+
+static dp_status load_offset(void *self, dp_backend backend, dp_offset *offset, bool *found, dp_error *error)
+{
+    http_sink *sink = self;
+    char url[MAX_URL_BYTES];
+    if (!offset_url(sink, backend, url))
+        return dp_error_set(error, DP_STATUS_USAGE, "the pipeline's name is too long");
+    dp_client_response response = DP_CLIENT_RESPONSE_INIT;
+    dp_status status = send_small(sink, "GET", url, NULL, &response, error);
+    *found = status == DP_STATUS_OK && response.http_status != 404;
+    if (*found) status = parse_offset(response.body, backend, offset, error);
+    dp_client_response_release(&response);
+    if (status != DP_STATUS_OK) dp_error_while(error, "loading the stored offset");
+    return status;
+}
+
+static dp_status save_offset(void *self, const dp_offset *offset, dp_error *error)
+{
+    http_sink *sink = self;
+    char url[MAX_URL_BYTES];
+    char json[128];
+    if (!offset_url(sink, offset->backend, url))
+        return dp_error_set(error, DP_STATUS_USAGE, "the pipeline's name is too long");
+    snprintf(json, sizeof json, "{\"token\":\"%s\",\"snapshot_complete\":%s}", offset->token,
+             offset->snapshot_complete ? "true" : "false");
+    dp_client_response response = DP_CLIENT_RESPONSE_INIT;
+    dp_status status = send_small(sink, "PUT", url, json, &response, error);
+    dp_client_response_release(&response);
+    if (status != DP_STATUS_OK) dp_error_while(error, "saving the offset %s", offset->token);
+    return status;
+}
+
+static dp_status submit(void *self, const char *batch_id, dp_slice body, dp_error *error)
+{
+    http_sink *sink = self;
+    forget_answered(sink);
+    snprintf(sink->idempotency_key, sizeof sink->idempotency_key, "%s", batch_id);
+    sink->batch_headers[0] = (dp_client_header){"Idempotency-Key", sink->idempotency_key};
+    dp_client_request request = {
+        .method = "POST",
+        .url = sink->batches_url,
+        .headers = sink->batch_headers,
+        .header_count = 1,
+        .body = body,
+        .content_type = "application/x-ndjson",
+    };
+    return dp_client_submit(sink->queue, &request, NULL, error);
+}
+
+static dp_status wait_for_answer(void *self, int timeout_ms, bool *done, dp_batch_answer *answer,
+                                 dp_error *error)
+{
+    http_sink *sink = self;
+    *done = false;
+    dp_status status = dp_client_wait(sink->queue, -1, timeout_ms, NULL, error);
+    if (status != DP_STATUS_OK) return status;
+    dp_client_call *call = dp_client_queue_next(sink->queue);
+    if (call == NULL) return DP_STATUS_OK;
+    forget_answered(sink);
+    sink->answered = call;
+    const dp_client_response *response = dp_client_call_response(call);
+    *done = true;
+    if (response->http_status == 0) {
+        if (error->status == DP_STATUS_OK) *error = *dp_client_call_error(call);
+        return error->status;
+    }
+    *answer = (dp_batch_answer){.http_status = (unsigned)response->http_status, .body = response->body};
+    if (response->retry_after_us > 0) answer->retry_after_s = (unsigned)(response->retry_after_us / 1000000);
+    return DP_STATUS_OK;
+}
+
+static dp_status quarantine(void *self, const dp_poison_record *record, dp_error *error)
+{
+    http_sink *sink = self;
+    dp_buffer line = DP_BUFFER_INIT(SIZE_MAX / 2);
+    dp_poison_put_line(&line, record);
+    const char *json = dp_buffer_text(&line);
+    dp_client_response response = DP_CLIENT_RESPONSE_INIT;
+    dp_status status = json == NULL ? dp_error_no_memory(error, "a poison record")
+                                    : send_small(sink, "POST", sink->quarantine_url, json, &response, error);
+    dp_client_response_release(&response);
+    dp_buffer_release(&line);
+    if (status != DP_STATUS_OK) dp_error_while(error, "putting a change into quarantine");
+    return status;
+}
+
+static void close_sink(void *self)
+{
+    http_sink *sink = self;
+    forget_answered(sink);
+    dp_client_queue_free(sink->queue);
+    dp_client_free(sink->client);
+    explicit_bzero(sink->authorization, sizeof sink->authorization);
+    free(sink);
+}
+
+static dp_status open_client(http_sink *sink, const dp_http_sink_options *options, dp_error *error)
+{
+    dp_client_config config = options->client == NULL ? dp_client_config_defaults() : *options->client;
+    dp_client_header headers[] = {{"Authorization", sink->authorization}};
+    config.base_url = options->server_url;
+    config.max_response_bytes = RECEIPT_MAX_BYTES;
+    config.timeouts.read_ms = INGEST_READ_TIMEOUT_MS;
+    if (options->token != NULL) {
+        config.headers = headers;
+        config.header_count = 1;
+    }
+    dp_status status = dp_client_new(&config, &sink->client, error);
+    return status == DP_STATUS_OK ? dp_client_queue_new(sink->client, &sink->queue, error) : status;
+}
+
+dp_status dp_http_sink_open(const dp_http_sink_options *options, dp_batch_sink *sink, dp_error *error)
+{
+    http_sink *self = calloc(1, sizeof *self);
+    if (self == NULL) return dp_error_no_memory(error, "a sink");
+    dp_status status = DP_STATUS_OK;
+    if (options->token != NULL)
+        snprintf(self->authorization, sizeof self->authorization, "Bearer %s", options->token);
+    if (!build_url(self->batches_url, options->pipeline, "/batches") ||
+        !build_url(self->offsets_url, options->pipeline, "/offsets") ||
+        !build_url(self->quarantine_url, options->pipeline, "/quarantine")) {
+        status = dp_error_set(error, DP_STATUS_USAGE, "--pipeline: the name is too long");
+    }
+    if (status == DP_STATUS_OK) status = open_client(self, options, error);
+    if (status != DP_STATUS_OK) {
+        close_sink(self);
+        return status;
+    }
+    *sink = (dp_batch_sink){
+        .self = self,
+        .load_offset = load_offset,
+        .save_offset = save_offset,
+        .submit = submit,
+        .wait = wait_for_answer,
+        .quarantine = quarantine,
+        .close = close_sink,
+    };
+    return DP_STATUS_OK;
+}

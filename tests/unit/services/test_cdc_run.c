@@ -1,0 +1,546 @@
+/* The pipeline against a scripted source and a sink in memory that checks, at every call, that the offset
+ * never runs ahead of what it holds. */
+#include "tests/unit/support/cmocka_includes.h"
+
+#include "cdc/batch_reader.h"
+#include "services/cdc_run.h"
+#include "tests/unit/support/pgoutput_message.h"
+
+enum { MAX_RECORDS = 400, MAX_STEPS = 64, TABLE = 1 };
+
+/* What the sink does with the next batches, in turn; after the last step it accepts. */
+typedef enum step {
+    ACCEPT,
+    FAIL_TRANSPORT,
+    ANSWER_503,
+    ANSWER_413,
+    ANSWER_409_CONFLICT,
+    ANSWER_NOT_COMMITTED,
+    ANSWER_WRONG_BATCH,
+    ANSWER_WRONG_COUNT,
+    ANSWER_GARBAGE
+} step;
+
+typedef struct fixture {
+    /* source */
+    dp_record records[MAX_RECORDS];
+    size_t record_count;
+    size_t next_record;
+    size_t records_per_poll;
+    bool idle_at_end;
+    dp_lsn idle_position;
+    dp_lsn confirmed;
+    dp_buffer message;
+    /* sink */
+    step steps[MAX_STEPS];
+    size_t step_count;
+    size_t submit_count;
+    dp_slice submitted;
+    dp_buffer answer;
+    struct script_transaction {
+        uint32_t xid;
+        uint64_t end;
+        size_t row_count; /* without poison */
+        size_t held_count;
+    } transactions[MAX_STEPS];
+    size_t transaction_count;
+    dp_lsn durable_end; /* the newest complete transaction held */
+    dp_lsn saved;
+    bool has_saved;
+    uint64_t stored_events; /* distinct */
+    uint64_t staged_count;
+    char order[4096]; /* "xid:ordinal " of every event held */
+    uint64_t quarantined;
+    size_t largest_body;
+    dp_batch_reader *reader;
+    /* run */
+    dp_plugin plugin;
+    dp_unique_keys *keys;
+    dp_cdc_run_options options;
+    dp_cdc_run_summary summary;
+    dp_error error;
+    volatile sig_atomic_t stop;
+    bool stop_on_trouble;
+} fixture;
+
+/* --- the source --- */
+
+static dp_status poll_source(void *self, int timeout_ms, const dp_record_sink *sink,
+                             dp_source_progress *progress, dp_error *error)
+{
+    (void)timeout_ms;
+    fixture *f = self;
+    for (size_t i = 0; i < f->records_per_poll && f->next_record < f->record_count; i++) {
+        dp_status status = sink->record(sink->context, &f->records[f->next_record++], error);
+        if (status != DP_STATUS_OK) return status;
+    }
+    progress->ended = f->next_record == f->record_count;
+    progress->has_idle_position = progress->ended && f->idle_at_end;
+    progress->idle_position = f->idle_position;
+    return DP_STATUS_OK;
+}
+
+static dp_status confirm_source(void *self, dp_lsn position, dp_error *error)
+{
+    (void)error;
+    fixture *f = self;
+    assert_true(position.value >= f->confirmed.value);
+    assert_true(f->has_saved && position.value <= f->saved.value); /* confirmed <= stored */
+    f->confirmed = position;
+    return DP_STATUS_OK;
+}
+
+/* --- the sink --- */
+
+static dp_status load_offset(void *self, dp_backend backend, dp_offset *offset, bool *found, dp_error *error)
+{
+    (void)backend;
+    (void)error;
+    fixture *f = self;
+    *found = f->has_saved;
+    if (f->has_saved) *offset = dp_offset_of_lsn(f->saved);
+    return DP_STATUS_OK;
+}
+
+static dp_status save_offset(void *self, const dp_offset *offset, dp_error *error)
+{
+    (void)error;
+    fixture *f = self;
+    dp_lsn position;
+    assert_true(dp_offset_lsn(offset, &position));
+    /* stored <= durable: every row of every transaction that the offset has passed is held */
+    for (size_t i = 0; i < f->transaction_count; i++) {
+        if (f->transactions[i].end <= position.value)
+            assert_int_equal(f->transactions[i].held_count, f->transactions[i].row_count);
+    }
+    assert_true(!f->has_saved || position.value > f->saved.value);
+    f->saved = position;
+    f->has_saved = true;
+    return DP_STATUS_OK;
+}
+
+static dp_status submit(void *self, const char *batch_id, dp_slice body, dp_error *error)
+{
+    (void)batch_id;
+    (void)error;
+    fixture *f = self;
+    f->submitted = body;
+    f->submit_count++;
+    if (body.length > f->largest_body) f->largest_body = body.length;
+    return DP_STATUS_OK;
+}
+
+static uint64_t lsn_of(dp_position position)
+{
+    char text[DP_POSITION_TEXT_BYTES];
+    dp_lsn lsn;
+    size_t length = dp_position_format(DP_BACKEND_POSTGRES_LOGICAL, position, text);
+    assert_true(dp_lsn_parse((dp_slice){text, length}, &lsn));
+    return lsn.value;
+}
+
+static void hold(fixture *f, const dp_batch *batch, uint64_t *accepted)
+{
+    for (size_t g = 0; g < batch->group_count; g++) {
+        const dp_batch_group *group = &batch->groups[g];
+        bool is_known = group->has_commit && lsn_of(group->end_position) <= f->durable_end.value;
+        for (size_t i = 0; i < group->event_count; i++) {
+            const dp_event *event = &batch->events[group->first_event + i];
+            if (is_known) continue;
+            size_t used = strlen(f->order);
+            snprintf(f->order + used, sizeof f->order - used, "%.*s:%llu ", (int)event->transaction_id.length,
+                     event->transaction_id.data, (unsigned long long)event->ordinal);
+            (*accepted)++;
+        }
+        if (group->has_commit && !is_known) f->durable_end.value = lsn_of(group->end_position);
+    }
+    f->stored_events += *accepted;
+    for (size_t i = 0; i < f->transaction_count; i++) {
+        char prefix[32];
+        snprintf(prefix, sizeof prefix, "%u:", f->transactions[i].xid);
+        f->transactions[i].held_count = 0;
+        for (const char *at = f->order; (at = strstr(at, prefix)) != NULL; at++) {
+            f->transactions[i].held_count++;
+        }
+    }
+}
+
+static void answer_receipt(fixture *f, step how, dp_batch_answer *answer)
+{
+    const dp_batch *batch = NULL;
+    dp_error error = DP_ERROR_INIT;
+    if (dp_batch_reader_read(f->reader, f->submitted, &batch, &error) != DP_STATUS_OK)
+        fail_msg("%s", error.message);
+    uint64_t accepted = 0;
+    hold(f, batch, &accepted);
+    bool is_staged = batch->group_count > 0 && !batch->groups[batch->group_count - 1].has_commit;
+    f->staged_count += is_staged;
+    dp_buffer_clear(&f->answer);
+    dp_buffer_append_format(&f->answer,
+                            "{\"batch_id\":\"%s\",\"sink_status\":\"success\",\"load_status\":\"%s\","
+                            "\"accepted\":%llu,\"duplicates\":%llu,"
+                            "\"idempotency_passed\":true,\"next_offset\":",
+                            how == ANSWER_WRONG_BATCH ? "00" : batch->batch_id_hex,
+                            is_staged                     ? "staged"
+                            : how == ANSWER_NOT_COMMITTED ? "pending"
+                                                          : "committed",
+                            (unsigned long long)accepted + (how == ANSWER_WRONG_COUNT ? 1 : 0),
+                            (unsigned long long)(batch->event_count - accepted));
+    if (batch->header.has_next_offset) {
+        dp_buffer_append_format(
+            &f->answer, "{\"backend\":\"postgres_logical\",\"token\":\"%.*s\",\"snapshot_complete\":true}}",
+            (int)batch->header.next_token.length, batch->header.next_token.data);
+    } else {
+        dp_buffer_append_text(&f->answer, "null}");
+    }
+    *answer = (dp_batch_answer){.http_status = 200, .body = dp_buffer_slice(&f->answer)};
+}
+
+static dp_status wait_for_answer(void *self, int timeout_ms, bool *done, dp_batch_answer *answer,
+                                 dp_error *error)
+{
+    fixture *f = self;
+    *done = timeout_ms > 0; /* never ready at once, so that both ways of waiting are used */
+    if (!*done) return DP_STATUS_OK;
+    step how = f->submit_count <= f->step_count ? f->steps[f->submit_count - 1] : ACCEPT;
+    switch (how) {
+    case FAIL_TRANSPORT: return dp_error_set(error, DP_STATUS_REMOTE, "connection refused");
+    case ANSWER_503:
+        *answer =
+            (dp_batch_answer){503, DP_SLICE_LITERAL("{\"detail\":\"busy\",\"code\":\"store_busy\"}"), 0};
+        break;
+    case ANSWER_413:
+        *answer =
+            (dp_batch_answer){413, DP_SLICE_LITERAL("{\"detail\":\"large\",\"code\":\"batch_too_large\"}"),
+                              0};
+        break;
+    case ANSWER_409_CONFLICT:
+        *answer = (dp_batch_answer){
+            409, DP_SLICE_LITERAL("{\"detail\":\"other content\",\"code\":\"event_conflict\"}"), 0};
+        break;
+    case ANSWER_GARBAGE: *answer = (dp_batch_answer){200, DP_SLICE_LITERAL("<html>"), 0}; break;
+    case ACCEPT:
+    case ANSWER_NOT_COMMITTED:
+    case ANSWER_WRONG_BATCH:
+    case ANSWER_WRONG_COUNT: answer_receipt(f, how, answer); break;
+    }
+    return DP_STATUS_OK;
+}
+
+static dp_status quarantine(void *self, const dp_poison_record *record, dp_error *error)
+{
+    (void)error;
+    fixture *f = self;
+    assert_string_equal(record->code, "key_missing");
+    f->quarantined++;
+    return DP_STATUS_OK;
+}
+
+/* --- scripts --- */
+
+static void add_record(fixture *f, uint64_t lsn, dp_slice data)
+{
+    assert_true(f->record_count < MAX_RECORDS);
+    char *copy = malloc(data.length + 1);
+    memcpy(copy, data.data, data.length);
+    f->records[f->record_count++] = (dp_record){.has_lsn = true, .lsn = {lsn}, .data = {copy, data.length}};
+}
+
+static void add_relation(fixture *f)
+{
+    static const message_column columns[] = {{"id", 23, true}, {"note", 25, false}};
+    add_record(f, 0, message_relation(&f->message, TABLE, "public", "orders", columns, 2));
+}
+
+/* A transaction whose end is `end` and whose rows have ids; a negative count of rows leaves the first id
+ * NULL. */
+static void add_transaction(fixture *f, uint32_t xid, uint64_t end, int row_count)
+{
+    add_record(f, end - 0x80, message_begin(&f->message, end - 0x10, xid));
+    add_relation(f);
+    for (int i = 0; i < abs(row_count); i++) {
+        char id[16];
+        snprintf(id, sizeof id, "%d", i);
+        const char *values[] = {row_count < 0 && i == 0 ? NULL : id, "note"};
+        add_record(f, end - 0x70 + (uint64_t)i, message_insert(&f->message, TABLE, values, 2));
+    }
+    add_record(f, end, message_commit(&f->message, end - 0x10, end, 0));
+    size_t poison_count = row_count < 0;
+    f->transactions[f->transaction_count++] =
+        (struct script_transaction){xid, end, (size_t)abs(row_count) - poison_count, 0};
+}
+
+static int set_up(void **state)
+{
+    fixture *f = calloc(1, sizeof *f);
+    f->message = (dp_buffer)DP_BUFFER_INIT(1 << 20);
+    f->answer = (dp_buffer)DP_BUFFER_INIT(1 << 20);
+    f->records_per_poll = 5;
+    dp_batch_read_limits limits = {1 << 24, 1 << 23};
+    f->reader = dp_batch_reader_new(&limits);
+    f->keys = dp_unique_keys_new();
+    f->plugin = DP_PLUGIN_PGOUTPUT;
+    dp_unique_keys_add(f->keys, DP_SLICE_LITERAL("public.orders=id"), &f->error);
+    f->options = (dp_cdc_run_options){
+        .plugin = &f->plugin,
+        .keys = f->keys,
+        .stream = {DP_SLICE_LITERAL("p"), DP_BACKEND_POSTGRES_LOGICAL, DP_SLICE_LITERAL("s"), DP_IDENTITY_V1},
+        .limits = {4, 1 << 20, 1 << 16},
+        .batch_wait_ms = 60000,
+        .stop = &f->stop,
+    };
+    *state = f;
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    fixture *f = *state;
+    for (size_t i = 0; i < f->record_count; i++) {
+        free((void *)(uintptr_t)f->records[i].data.data);
+    }
+    dp_buffer_release(&f->message);
+    dp_buffer_release(&f->answer);
+    dp_batch_reader_free(f->reader);
+    dp_unique_keys_free(f->keys);
+    free(f);
+    return 0;
+}
+
+static dp_status run(fixture *f)
+{
+    dp_change_source source = {.self = f, .poll = poll_source, .confirm = confirm_source};
+    dp_batch_sink sink = {f, load_offset, save_offset, submit, wait_for_answer, quarantine, NULL};
+    f->next_record = 0;
+    f->submit_count = 0;
+    dp_error_clear(&f->error);
+    return dp_cdc_run(&f->options, &source, &sink, &f->summary, &f->error);
+}
+
+static void assert_run(fixture *f, dp_status expected)
+{
+    dp_status status = run(f);
+    if (status != expected) fail_msg("%s: %s", dp_status_name(status), f->error.message);
+}
+
+/* --- what is promised --- */
+
+static void every_change_arrives_once_in_order_and_the_offset_follows(void **state)
+{
+    fixture *f = *state;
+    add_transaction(f, 900, 0x1000, 2);
+    add_transaction(f, 901, 0x2000, 3);
+    add_transaction(f, 902, 0x3000, 1);
+    assert_run(f, DP_STATUS_OK);
+    assert_string_equal(f->order, "900:0 900:1 901:0 901:1 901:2 902:0 ");
+    assert_int_equal(f->saved.value, 0x3000);
+    assert_int_equal(f->confirmed.value, 0x3000);
+    assert_int_equal(f->summary.transaction_count, 3);
+    assert_int_equal(f->summary.accepted_count, 6);
+}
+
+static void a_large_transaction_is_sent_in_parts_and_the_offset_waits_for_its_commit(void **state)
+{
+    fixture *f = *state;
+    add_transaction(f, 900, 0x1000, 1);
+    add_transaction(f, 901, 0x2000, 30);
+    assert_run(f, DP_STATUS_OK);
+    assert_int_equal(f->stored_events, 31);
+    assert_true(f->staged_count >= 6);
+    assert_int_equal(f->saved.value, 0x2000);
+    assert_true(f->largest_body < 4000);
+}
+
+static void a_second_run_sends_nothing_that_the_offset_has_passed(void **state)
+{
+    fixture *f = *state;
+    add_transaction(f, 900, 0x1000, 2);
+    add_transaction(f, 901, 0x2000, 9);
+    assert_run(f, DP_STATUS_OK);
+    assert_run(f, DP_STATUS_OK);
+    assert_int_equal(f->summary.event_count, 0);
+    assert_int_equal(f->summary.skipped_transaction_count, 2);
+    assert_int_equal(f->stored_events, 11);
+}
+
+static void from_start_sends_all_again_and_the_offset_does_not_move(void **state)
+{
+    fixture *f = *state;
+    add_transaction(f, 900, 0x1000, 2);
+    add_transaction(f, 901, 0x2000, 2);
+    assert_run(f, DP_STATUS_OK);
+    f->options.from_start = true;
+    assert_run(f, DP_STATUS_OK);
+    assert_int_equal(f->summary.duplicate_count, 4);
+    assert_int_equal(f->stored_events, 4);
+    assert_int_equal(f->saved.value, 0x2000);
+}
+
+static void a_sink_that_fails_gets_the_same_batch_until_it_takes_it(void **state)
+{
+    fixture *f = *state;
+    add_transaction(f, 900, 0x1000, 2);
+    f->steps[0] = FAIL_TRANSPORT;
+    f->steps[1] = ANSWER_503;
+    f->step_count = 2;
+    assert_run(f, DP_STATUS_OK);
+    assert_int_equal(f->submit_count, 3);
+    assert_int_equal(f->stored_events, 2);
+    assert_int_equal(f->saved.value, 0x1000);
+}
+
+static void a_batch_that_is_too_large_is_halved_until_it_fits(void **state)
+{
+    fixture *f = *state;
+    f->options.limits.max_events = 100;
+    add_transaction(f, 900, 0x1000, 2);
+    add_transaction(f, 901, 0x2000, 3);
+    f->steps[0] = ANSWER_413; /* the whole */
+    f->steps[1] = ANSWER_413; /* its first half */
+    f->step_count = 2;
+    assert_run(f, DP_STATUS_OK);
+    assert_string_equal(f->order, "900:0 900:1 901:0 901:1 901:2 ");
+    assert_int_equal(f->saved.value, 0x2000);
+}
+
+static void refusals_stop_with_evidence_and_leave_the_offset(void **state)
+{
+    static const struct {
+        step how;
+        dp_status status;
+        const char *evidence;
+    } table[] = {
+        {ANSWER_409_CONFLICT, DP_STATUS_CONFLICT, "event_conflict: other content"},
+        {ANSWER_NOT_COMMITTED, DP_STATUS_BLOCKED, "load_not_committed"},
+        {ANSWER_WRONG_BATCH, DP_STATUS_DATA, "the receipt is of batch '00'"},
+        {ANSWER_WRONG_COUNT, DP_STATUS_DATA, "the receipt counts"},
+        {ANSWER_GARBAGE, DP_STATUS_DATA, "receipt"},
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof table / sizeof table[0]; i++) {
+        void *fresh;
+        set_up(&fresh);
+        fixture *f = fresh;
+        add_transaction(f, 900, 0x1000, 2);
+        add_transaction(f, 901, 0x2000, 2);
+        f->steps[0] = table[i].how;
+        f->step_count = 1;
+        f->options.limits.max_events = 2;
+        assert_run(f, table[i].status);
+        if (strstr(f->error.message, table[i].evidence) == NULL)
+            fail_msg("'%s' lacks '%s'", f->error.message, table[i].evidence);
+        assert_false(f->has_saved);
+        assert_int_equal(f->confirmed.value, 0);
+        tear_down(&fresh);
+    }
+}
+
+static void a_source_that_goes_back_is_stopped(void **state)
+{
+    fixture *f = *state;
+    add_transaction(f, 900, 0x2000, 1);
+    add_transaction(f, 901, 0x1000, 1);
+    assert_run(f, DP_STATUS_BLOCKED);
+    assert_string_equal(f->error.code, "offset_regression");
+}
+
+static void poison_stops_before_its_transaction_and_keeps_what_is_complete(void **state)
+{
+    fixture *f = *state;
+    add_transaction(f, 900, 0x1000, 2);
+    add_transaction(f, 901, 0x2000, -3);
+    f->options.limits.max_events = 100;
+    assert_run(f, DP_STATUS_POISON);
+    assert_string_equal(f->order, "900:0 900:1 ");
+    assert_int_equal(f->saved.value, 0x1000);
+}
+
+static void quarantined_poison_leaves_no_gap_in_the_ordinals(void **state)
+{
+    fixture *f = *state;
+    f->options.on_poison = DP_ON_POISON_QUARANTINE;
+    add_transaction(f, 900, 0x1000, -3);
+    add_transaction(f, 901, 0x2000, -1); /* nothing is left of it */
+    assert_run(f, DP_STATUS_OK);
+    assert_int_equal(f->quarantined, 2);
+    assert_int_equal(f->summary.poison_count, 2);
+    assert_string_equal(f->order, "900:0 900:1 ");
+    assert_int_equal(f->saved.value, 0x2000);
+}
+
+static void an_idle_position_moves_the_offset_with_an_empty_batch(void **state)
+{
+    fixture *f = *state;
+    add_transaction(f, 900, 0x1000, 1);
+    f->idle_at_end = true;
+    f->idle_position.value = 0x9000;
+    assert_run(f, DP_STATUS_OK);
+    assert_int_equal(f->saved.value, 0x9000);
+    assert_int_equal(f->confirmed.value, 0x9000);
+}
+
+static void input_that_ends_inside_a_transaction_is_an_error(void **state)
+{
+    fixture *f = *state;
+    add_transaction(f, 900, 0x1000, 2);
+    add_transaction(f, 901, 0x2000, 2);
+    f->record_count--; /* without the commit */
+    f->transaction_count--;
+    assert_run(f, DP_STATUS_DATA);
+    assert_non_null(strstr(f->error.message, "ends inside a transaction"));
+    assert_int_equal(f->saved.value, 0x1000);
+    free((void *)(uintptr_t)f->records[f->record_count].data.data);
+}
+
+static void max_batches_ends_in_order(void **state)
+{
+    fixture *f = *state;
+    for (uint32_t i = 0; i < 10; i++) {
+        add_transaction(f, 900 + i, 0x1000 * (i + 1), 4);
+    }
+    f->options.max_batches = 2;
+    assert_run(f, DP_STATUS_OK);
+    assert_int_equal(f->summary.batch_count, 2);
+    assert_true(f->has_saved && f->saved.value < 0xA000);
+    f->options.max_batches = 0;
+    assert_run(f, DP_STATUS_OK);
+    assert_int_equal(f->stored_events, 40);
+    assert_int_equal(f->saved.value, 0xA000);
+}
+
+static void a_stop_ends_while_the_sink_is_down(void **state)
+{
+    fixture *f = *state;
+    add_transaction(f, 900, 0x1000, 2);
+    for (size_t i = 0; i < MAX_STEPS; i++) {
+        f->steps[i] = FAIL_TRANSPORT;
+    }
+    f->step_count = MAX_STEPS;
+    f->stop = 1;
+    dp_status status = run(f);
+    assert_true(status == DP_STATUS_OK || status == DP_STATUS_CANCELLED);
+    assert_false(f->has_saved);
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(every_change_arrives_once_in_order_and_the_offset_follows),
+        TEST(a_large_transaction_is_sent_in_parts_and_the_offset_waits_for_its_commit),
+        TEST(a_second_run_sends_nothing_that_the_offset_has_passed),
+        TEST(from_start_sends_all_again_and_the_offset_does_not_move),
+        TEST(a_sink_that_fails_gets_the_same_batch_until_it_takes_it),
+        TEST(a_batch_that_is_too_large_is_halved_until_it_fits),
+        TEST(refusals_stop_with_evidence_and_leave_the_offset),
+        TEST(a_source_that_goes_back_is_stopped),
+        TEST(poison_stops_before_its_transaction_and_keeps_what_is_complete),
+        TEST(quarantined_poison_leaves_no_gap_in_the_ordinals),
+        TEST(an_idle_position_moves_the_offset_with_an_empty_batch),
+        TEST(input_that_ends_inside_a_transaction_is_an_error),
+        TEST(max_batches_ends_in_order),
+        TEST(a_stop_ends_while_the_sink_is_down),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
