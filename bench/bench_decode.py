@@ -36,7 +36,7 @@ def main():
             with open(path, "wb") as out:
                 subprocess.run([sys.executable, os.path.join(HERE, "make_bench_capture.py"), "--rows", str(arguments.rows),
                                 "--rows-per-transaction", "100", "--form", form], stdout=out, check=True)
-            for name, options in (("whole row in the id", []), ("key in the id", ["--unique-key", "public.bench=id"])):
+            for name, options in (("whole row in the id", []), ("key in the id", ["--unique-key", "public.bench_rows=id"])):
                 rounds = [(measure([arguments.dpone, "cdc", "decode", path] + options), measure(["sha256sum", path]))
                           for _ in range(arguments.rounds)]
                 (cpu, rss), (baseline, _) = min(r[0] for r in rounds), min(r[1] for r in rounds)
