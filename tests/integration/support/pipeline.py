@@ -5,7 +5,7 @@ import subprocess
 import urllib.error
 import urllib.request
 
-from support.dpone import DPONE
+from support.dpone import BINARY as DPONE
 
 CAPTURES = os.path.join(os.environ["DPONE_SOURCE_DIR"], "tests", "captures", "postgres-15")
 
