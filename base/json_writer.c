@@ -1,5 +1,9 @@
 #include "base/json_writer.h"
 
+#ifdef __SSE2__
+#include <emmintrin.h>
+#endif
+
 /* 0: goes out as it is; 1: \u00xx; otherwise the letter of the short escape. */
 static const char escapes[256] = {
     [0x00 ... 0x1F] = 1, ['\b'] = 'b', ['\f'] = 'f', ['\n'] = 'n',
@@ -39,6 +43,20 @@ static inline bool needs_escape(uint64_t word)
     return (below_space | zero_bytes(word ^ (ONES * '"')) | zero_bytes(word ^ (ONES * '\\'))) != 0;
 }
 
+#ifdef __SSE2__
+/* Copies sixteen bytes; false when one of them needs an escape. */
+static inline bool copy_16(char *to, const unsigned char *from)
+{
+    __m128i in = _mm_loadu_si128((const __m128i *)(const void *)from);
+    __m128i stops = _mm_cmpeq_epi8(_mm_min_epu8(in, _mm_set1_epi8(0x1F)), in);
+    stops = _mm_or_si128(stops, _mm_cmpeq_epi8(in, _mm_set1_epi8('"')));
+    stops = _mm_or_si128(stops, _mm_cmpeq_epi8(in, _mm_set1_epi8('\\')));
+    if (_mm_movemask_epi8(stops) != 0) return false;
+    _mm_storeu_si128((__m128i *)(void *)to, in);
+    return true;
+}
+#endif
+
 static size_t escaped_length(const unsigned char *text, size_t length)
 {
     size_t escaped = 0;
@@ -55,6 +73,12 @@ static char *put_piece(char *to, const unsigned char *from, size_t length)
     size_t i = 0;
     while (i < length) {
         uint64_t word;
+#ifdef __SSE2__
+        while (length - i >= 16 && copy_16(to, from + i)) {
+            to += 16;
+            i += 16;
+        }
+#endif
         while (length - i >= 8) {
             memcpy(&word, from + i, 8);
             if (needs_escape(word)) break;

@@ -14,7 +14,9 @@ dp_sha256 *dp_sha256_new(void)
     if (hash == NULL) return NULL;
     hash->algorithm = EVP_MD_fetch(NULL, "SHA256", NULL);
     hash->context = EVP_MD_CTX_new();
-    if (hash->algorithm == NULL || hash->context == NULL) {
+    bool initialised = hash->algorithm != NULL && hash->context != NULL &&
+                       EVP_DigestInit_ex2(hash->context, hash->algorithm, NULL) == 1;
+    if (!initialised) {
         dp_sha256_free(hash);
         return NULL;
     }
@@ -31,7 +33,8 @@ void dp_sha256_free(dp_sha256 *hash)
 
 bool dp_sha256_begin(dp_sha256 *hash)
 {
-    return EVP_DigestInit_ex2(hash->context, hash->algorithm, NULL) == 1;
+    /* Naming no algorithm starts over in the memory the context has; naming it again would free and allocate. */
+    return EVP_DigestInit_ex2(hash->context, NULL, NULL) == 1;
 }
 
 bool dp_sha256_update(dp_sha256 *hash, dp_slice bytes)

@@ -92,6 +92,7 @@ typedef struct dp_table_sequence {
 typedef struct dp_table {
     dp_slice schema;
     dp_slice name;
+    dp_slice source_json; /* "source_schema":...,"source_table":... : the members, escaped once */
     dp_column *columns;
     size_t column_count;
     const uint32_t *sorted; /* column indices ordered by name (bytes, which is code point order) */

@@ -177,10 +177,8 @@ static void put_operation_and_position(dp_buffer *out, const dp_change *change)
 
 static void put_source_and_transaction(dp_buffer *out, const dp_change *change)
 {
-    dp_buffer_append_slice(out, DP_SLICE_LITERAL(",\"source_schema\":"));
-    dp_json_put_string(out, change->table->schema);
-    dp_buffer_append_slice(out, DP_SLICE_LITERAL(",\"source_table\":"));
-    dp_json_put_string(out, change->table->name);
+    dp_buffer_append_byte(out, ',');
+    dp_buffer_append_slice(out, change->table->source_json);
     dp_buffer_append_slice(out, DP_SLICE_LITERAL(",\"transaction_id\":\""));
     dp_buffer_append_u64(out, change->transaction_id);
     dp_buffer_append_slice(out, DP_SLICE_LITERAL("\"}"));

@@ -102,10 +102,8 @@ static dp_status put_event(dp_event_writer *writer, dp_buffer *out, const dp_cha
     put_text_or_null(out, has_id, hex, sizeof hex);
     dp_buffer_append_slice(out, DP_SLICE_LITERAL(",\"operation\":\""));
     dp_buffer_append_slice(out, dp_operation_text(change->operation));
-    dp_buffer_append_slice(out, DP_SLICE_LITERAL("\",\"source_schema\":"));
-    dp_json_put_string(out, change->table->schema);
-    dp_buffer_append_slice(out, DP_SLICE_LITERAL(",\"source_table\":"));
-    dp_json_put_string(out, change->table->name);
+    dp_buffer_append_slice(out, DP_SLICE_LITERAL("\","));
+    dp_buffer_append_slice(out, change->table->source_json);
     dp_buffer_append_slice(out, DP_SLICE_LITERAL(",\"position\":"));
     put_position(out, change->has_position, change->position);
     dp_buffer_append_slice(out, DP_SLICE_LITERAL(",\"transaction_id\":"));

@@ -25,7 +25,8 @@ typedef struct table_entry {
     uint64_t hash;
     dp_slice schema;
     dp_slice name;
-    char *text;
+    dp_slice source_json;
+    dp_buffer text; /* both names, then source_json */
     dp_table_sequence sequence;
     table_version *newest;
     unsigned version_count;
@@ -77,7 +78,7 @@ static void entry_free(table_entry *entry)
         dp_table_release(&entry->newest->table);
         entry->newest = older;
     }
-    free(entry->text);
+    dp_buffer_release(&entry->text);
     free(entry);
 }
 
@@ -130,15 +131,24 @@ static void grow_buckets(dp_table_cache *cache)
 static table_entry *entry_new(dp_table_cache *cache, uint64_t hash, dp_slice schema, dp_slice name)
 {
     table_entry *entry = calloc(1, sizeof *entry);
-    if (entry != NULL) entry->text = malloc(schema.length + name.length + 1);
-    if (entry == NULL || entry->text == NULL) {
+    if (entry == NULL) return NULL;
+    entry->text = (dp_buffer)DP_BUFFER_INIT(SIZE_MAX / 2);
+    dp_buffer_append_slice(&entry->text, schema);
+    dp_buffer_append_slice(&entry->text, name);
+    dp_buffer_append_slice(&entry->text, DP_SLICE_LITERAL("\"source_schema\":"));
+    dp_json_put_string(&entry->text, schema);
+    dp_buffer_append_slice(&entry->text, DP_SLICE_LITERAL(",\"source_table\":"));
+    dp_json_put_string(&entry->text, name);
+    if (entry->text.failed) {
+        dp_buffer_release(&entry->text);
         free(entry);
         return NULL;
     }
-    if (schema.length > 0) memcpy(entry->text, schema.data, schema.length);
-    if (name.length > 0) memcpy(entry->text + schema.length, name.data, name.length);
-    entry->schema = (dp_slice){entry->text, schema.length};
-    entry->name = (dp_slice){entry->text + schema.length, name.length};
+    const char *text = entry->text.data;
+    entry->schema = (dp_slice){text, schema.length};
+    entry->name = (dp_slice){text + schema.length, name.length};
+    size_t names_length = schema.length + name.length;
+    entry->source_json = (dp_slice){text + names_length, entry->text.length - names_length};
     entry->hash = hash;
     if (cache->entry_count >= cache->bucket_count) grow_buckets(cache);
     entry->next = cache->buckets[hash % cache->bucket_count];
@@ -240,6 +250,7 @@ static table_version *version_new(const dp_table_cache *cache, table_entry *entr
     dp_table *table = &version->table;
     table->schema = entry->schema;
     table->name = entry->name;
+    table->source_json = entry->source_json;
     table->sequence = &entry->sequence;
     table->column_count = column_count;
     if (cache->keys != NULL)
