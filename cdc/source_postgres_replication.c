@@ -186,6 +186,7 @@ static dp_status try_start(replication_source *source, bool has_stored, dp_lsn s
     if (status == DP_STATUS_OK) status = check_again(source, error);
     if (status != DP_STATUS_OK) return status;
     if (has_stored && stored.value > source->confirmed.value) source->confirmed = stored;
+    source->received = source->confirmed;
     source->is_streaming = true;
     source->is_broken = false;
     source->in_transaction = false;
@@ -391,6 +392,8 @@ static dp_status replication_confirm(void *self, dp_lsn position, dp_error *erro
     replication_source *source = self;
     if (position.value <= source->confirmed.value) return DP_STATUS_OK;
     source->confirmed = position;
+    source->link.has_position = true;
+    source->link.position = position;
     bool is_offer_taken = source->is_offered && source->quiet_end.value <= position.value;
     if (is_offer_taken) {
         source->is_offered = false;

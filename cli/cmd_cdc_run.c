@@ -5,6 +5,7 @@
 
 #include "base/file.h"
 #include "cli/commands.h"
+#include "cli/live_source.h"
 #include "cli/stream_options.h"
 #include "services/cdc_run.h"
 #include "services/file_source.h"
@@ -17,8 +18,12 @@ static const dp_option options[] = {
      .required = true},
     {.name = "source",
      .argument = "SOURCE",
-     .help = "file:PATH, or - for standard input",
-     .default_text = "-"},
+     .help = "postgresql://USER@HOST:PORT/DATABASE, file:PATH, or - for standard input",
+     .default_text = "-",
+     .environment = "DPONE_SOURCE"},
+    DP_OPTION_SLOT,
+    DP_OPTION_PUBLICATION,
+    DP_OPTION_TRANSPORT,
     {.name = "source-id",
      .argument = "TEXT",
      .help = "what names the source in the journal [default for files: file:BASENAME]"},
@@ -49,7 +54,7 @@ static const dp_option options[] = {
      .argument = "MS",
      .help = "save offsets that passed the gate at most this often, and always at the end",
      .default_text = "500"},
-    {.name = "until-end", .help = "end at the end of the file instead of waiting for it to grow"},
+    {.name = "until-end", .help = "end at the end of the file, or at what a live source holds now"},
     {.name = "max-batches",
      .argument = "COUNT",
      .help = "end after so many batches; 0: no limit",
@@ -90,7 +95,7 @@ static void show_progress(void *context, const dp_cdc_run_summary *summary, cons
 {
     progress_line *line = context;
     if (trouble != NULL) {
-        fprintf(stderr, "%sdpone: the server does not take the batch, trying again: %s\n",
+        fprintf(stderr, "%sdpone: trying again: %s\n",
                 line->is_shown ? "\n" : "", trouble->message);
         line->is_shown = false;
     } else if (line->is_terminal) {
@@ -168,7 +173,7 @@ static dp_status name_source(const dp_invocation *invocation, dp_buffer *name, d
         dp_buffer_append_text(name, given);
     } else if (strcmp(source, "-") == 0) {
         dp_buffer_append_text(name, "file:-");
-    } else {
+    } else if (!dp_live_source_is(source)) {
         const char *slash = strrchr(source, '/');
         const char *base = slash != NULL ? slash + 1 : strncmp(source, "file:", 5) == 0 ? source + 5 : source;
         dp_buffer_append_format(name, "file:%s", base);
@@ -178,16 +183,46 @@ static dp_status name_source(const dp_invocation *invocation, dp_buffer *name, d
                : DP_STATUS_OK;
 }
 
-static dp_status open_source(const dp_invocation *invocation, dp_change_source *source,
+typedef struct run_resources {
+    dp_unique_keys *keys;
+    dp_buffer source_name;
+    dp_buffer token;
+    dp_postgres_source_identity live;
+    dp_change_source source;
+    dp_batch_sink sink;
+} run_resources;
+
+/* The source of a live stream is "<system identifier>/<database>", whatever the address. */
+static dp_status open_live(const dp_invocation *invocation, run_resources *resources, dp_cdc_run_options *run,
+                           dp_error *error)
+{
+    dp_status status = dp_live_source_open(invocation, &resources->live, &resources->source, error);
+    if (status == DP_STATUS_OK && dp_stream_asks_for_keys(invocation))
+        status = dp_live_source_keys(invocation, resources->keys, error);
+    if (status != DP_STATUS_OK) return status;
+    run->plugin = &resources->live.plugin;
+    if (!dp_invocation_given(invocation, "source-id")) {
+        dp_buffer_clear(&resources->source_name);
+        dp_buffer_append_text(&resources->source_name, resources->live.source);
+    }
+    return DP_STATUS_OK;
+}
+
+static dp_status open_source(const dp_invocation *invocation, run_resources *resources,
                              dp_cdc_run_options *run, dp_error *error)
 {
     const char *text = dp_invocation_text(invocation, "source");
+    if (dp_live_source_is(text)) return open_live(invocation, resources, run, error);
+    if (dp_stream_asks_for_keys(invocation)) {
+        return dp_error_set(error, DP_STATUS_USAGE, "--unique-key auto asks a live source; '%s' is a file",
+                            text);
+    }
     dp_file_source_options file = {
         .source = text,
         .capture = dp_stream_capture(invocation),
         .until_end = dp_invocation_switch(invocation, "until-end"),
     };
-    return dp_file_source_open(&file, source, &run->plugin, error);
+    return dp_file_source_open(&file, &resources->source, &run->plugin, error);
 }
 
 static dp_status open_sink(const dp_invocation *invocation, dp_buffer *token, dp_batch_sink *sink,
@@ -203,21 +238,13 @@ static dp_status open_sink(const dp_invocation *invocation, dp_buffer *token, dp
     return dp_http_sink_open(&http, sink, error);
 }
 
-typedef struct run_resources {
-    dp_unique_keys *keys;
-    dp_buffer source_name;
-    dp_buffer token;
-    dp_change_source source;
-    dp_batch_sink sink;
-} run_resources;
-
 static dp_status open_resources(const dp_invocation *invocation, run_resources *resources,
                                 dp_cdc_run_options *run, dp_error *error)
 {
     dp_status status = read_numbers(invocation, run, error);
     if (status == DP_STATUS_OK) status = dp_stream_unique_keys(invocation, &resources->keys, error);
     if (status == DP_STATUS_OK) status = name_source(invocation, &resources->source_name, error);
-    if (status == DP_STATUS_OK) status = open_source(invocation, &resources->source, run, error);
+    if (status == DP_STATUS_OK) status = open_source(invocation, resources, run, error);
     if (status == DP_STATUS_OK) status = open_sink(invocation, &resources->token, &resources->sink, error);
     return status;
 }
@@ -229,6 +256,7 @@ static void close_resources(run_resources *resources)
     dp_unique_keys_free(resources->keys);
     dp_buffer_release(&resources->source_name);
     dp_buffer_release(&resources->token);
+    dp_buffer_release(&resources->live.settings);
 }
 
 static dp_status run_command(dp_invocation *invocation, int *exit_code, dp_error *error)
@@ -280,6 +308,9 @@ const dp_command dp_command_cdc_run = {
                    "did.",
     .examples =
         "  dpone cdc run --pipeline orders --source file:capture.csv --until-end\n"
+        "  dpone cdc run --pipeline orders --source postgresql://dpone@db.example/shop --slot orders \\\n"
+        "      --publication orders --unique-key auto\n"
+        "      follow a replication slot until told to stop\n"
         "  psql --csv -c \"SELECT lsn, xid, data FROM pg_logical_slot_peek_binary_changes(...)\" shop |\n"
         "      dpone cdc run --pipeline orders --source - --server http://127.0.0.1:8000\n",
     .options = options,

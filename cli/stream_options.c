@@ -6,6 +6,7 @@ dp_status dp_stream_unique_keys(const dp_invocation *invocation, dp_unique_keys 
     if (result == NULL) return dp_error_no_memory(error, "the unique keys");
     const char *text;
     for (size_t i = 0; (text = dp_invocation_nth(invocation, "unique-key", i)) != NULL; i++) {
+        if (strcmp(text, DP_UNIQUE_KEY_AUTO) == 0) continue;
         dp_status status = dp_unique_keys_add(result, dp_slice_of_text(text), error);
         if (status != DP_STATUS_OK) {
             dp_unique_keys_free(result);
@@ -14,6 +15,15 @@ dp_status dp_stream_unique_keys(const dp_invocation *invocation, dp_unique_keys 
     }
     *keys = result;
     return DP_STATUS_OK;
+}
+
+bool dp_stream_asks_for_keys(const dp_invocation *invocation)
+{
+    const char *text;
+    for (size_t i = 0; (text = dp_invocation_nth(invocation, "unique-key", i)) != NULL; i++) {
+        if (strcmp(text, DP_UNIQUE_KEY_AUTO) == 0) return true;
+    }
+    return false;
 }
 
 /* The choices of an option are the texts of its list, so that a parsed value is always known. */

@@ -32,7 +32,12 @@
         .choices = "auto|pgoutput|test_decoding|wal2json-1|wal2json-2", .default_text = "auto"               \
     }
 
-/* Every --unique-key. The caller frees *keys. */
+#define DP_UNIQUE_KEY_AUTO "auto" /* asks a live source for primary keys; no specification looks like it */
+
+/* Whether --unique-key auto is among the keys. */
+bool dp_stream_asks_for_keys(const dp_invocation *invocation);
+
+/* Every --unique-key but auto. The caller frees *keys. */
 dp_status dp_stream_unique_keys(const dp_invocation *invocation, dp_unique_keys **keys, dp_error *error);
 
 dp_identity_kind dp_stream_identity(const dp_invocation *invocation);

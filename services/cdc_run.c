@@ -528,12 +528,45 @@ static void pump_in_flight(cdc_run *run)
     run->has_answer = done || run->answer_status != DP_STATUS_OK;
 }
 
+static dp_status load_offset(cdc_run *run, dp_error *error);
+
+static dp_status start_source(cdc_run *run, dp_error *error)
+{
+    if (run->source->start == NULL) return DP_STATUS_OK;
+    bool has_stored = run->has_stored && !run->options->from_start;
+    return run->source->start(run->source->self, has_stored, run->stored, error);
+}
+
+/* The source lost its connection and will send everything after the stored offset again: what is on its way
+ * is settled and saved first, and the rest forgotten, so that nothing is counted twice. The offset is read
+ * again because another consumer may have gone on from it meanwhile. */
+static dp_status restart(cdc_run *run, dp_error *error)
+{
+    dp_status status = finish_in_flight(run, error);
+    if (status == DP_STATUS_OK) status = save_offset(run, error);
+    if (status == DP_STATUS_OK && !run->options->from_start) status = load_offset(run, error);
+    if (status != DP_STATUS_OK) return status;
+    dp_decoder_free(run->decoder);
+    run->decoder = NULL;
+    dp_batch_writer_clear(run->building);
+    run->transaction_start = dp_batch_writer_mark(run->building);
+    run->transaction_is_whole = false;
+    run->building_since_us = 0;
+    run->building_transaction_count = 0;
+    run->has_open_lines = false;
+    run->has_end = false;
+    run->sent_end = run->has_passed ? run->passed : (dp_lsn){0};
+    return start_source(run, error);
+}
+
 static dp_status poll_once(cdc_run *run, dp_source_progress *progress, dp_error *error)
 {
     dp_record_sink sink = {run, on_record};
     *progress = (dp_source_progress){.ended = false};
     dp_status status = run->source->poll(run->source->self, poll_timeout_ms(run), &sink, progress, error);
     if (status != DP_STATUS_OK) return status;
+    if (progress->trouble != NULL) report(run, progress->trouble);
+    if (progress->restarted) return restart(run, error);
     run->has_high_watermark |= progress->has_high_watermark;
     if (progress->has_high_watermark) run->high_watermark = progress->high_watermark;
     if (progress->has_idle_position) take_idle_position(run, progress->idle_position);
@@ -613,7 +646,8 @@ static dp_status set_up(cdc_run *run, dp_error *error)
     run->poison_writer = dp_event_writer_new(options->stream.identity, DP_ROW_EXACT);
     if (run->building == NULL || run->hash == NULL || run->poison_writer == NULL)
         return dp_error_no_memory(error, "the pipeline");
-    return load_offset(run, error);
+    dp_status status = load_offset(run, error);
+    return status == DP_STATUS_OK ? start_source(run, error) : status;
 }
 
 dp_status dp_cdc_run(const dp_cdc_run_options *options, const dp_change_source *source,

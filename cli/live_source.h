@@ -1,0 +1,36 @@
+/* The options of a live PostgreSQL source, the same in every command that reads one, and how it is opened. */
+#ifndef DPONE_CLI_LIVE_SOURCE_H
+#define DPONE_CLI_LIVE_SOURCE_H
+
+#include "cdc/source_postgres.h"
+#include "cli/command.h"
+
+/* Entries for an option table. */
+#define DP_OPTION_SLOT                                                                                       \
+    {                                                                                                        \
+        .name = "slot", .argument = "NAME", .help = "the replication slot of a live source",                 \
+        .environment = "DPONE_SLOT"                                                                          \
+    }
+#define DP_OPTION_PUBLICATION                                                                                \
+    {                                                                                                        \
+        .name = "publication", .argument = "NAME", .help = "the publication that a pgoutput slot reads",     \
+        .environment = "DPONE_PUBLICATION"                                                                   \
+    }
+#define DP_OPTION_TRANSPORT                                                                                  \
+    {                                                                                                        \
+        .name = "transport", .argument = "NAME",                                                             \
+        .help = "how a live source is read: the replication protocol, or SQL where that is not possible",    \
+        .choices = "replication|sql", .default_text = "replication"                                          \
+    }
+
+/* Whether --source is a DSN and not a file. */
+bool dp_live_source_is(const char *source);
+
+/* Opens the source that --source, --slot, --publication, --plugin, --transport and --until-end describe. */
+dp_status dp_live_source_open(const dp_invocation *invocation, dp_postgres_source_identity *identity,
+                              dp_change_source *source, dp_error *error);
+
+/* --unique-key auto: adds the primary key of every published table that has no key in `keys` yet. */
+dp_status dp_live_source_keys(const dp_invocation *invocation, dp_unique_keys *keys, dp_error *error);
+
+#endif
