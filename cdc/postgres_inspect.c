@@ -30,10 +30,19 @@ static dp_status query(dp_postgres_session *session, dp_buffer *sql, dp_postgres
     return status;
 }
 
+/* IDENTIFY_SYSTEM's columns where replication commands are not to be had. The timeline is that of the log
+ * file that is written now. */
+static const char server_query[] =
+    "SELECT system_identifier, CASE WHEN pg_is_in_recovery() THEN (SELECT timeline_id::int8 FROM"
+    " pg_control_checkpoint()) ELSE ('x' || substr(pg_walfile_name(pg_current_wal_lsn()), 1,"
+    " 8))::bit(32)::int8 END, CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn() ELSE"
+    " pg_current_wal_flush_lsn() END, current_database() FROM pg_control_system()";
+
 dp_status dp_postgres_read_server(dp_postgres_session *session, dp_postgres_server *server, dp_error *error)
 {
     dp_postgres_rows *rows;
-    dp_status status = dp_postgres_query(session, "IDENTIFY_SYSTEM", &rows, error);
+    const char *query_text = dp_postgres_is_replication(session) ? "IDENTIFY_SYSTEM" : server_query;
+    dp_status status = dp_postgres_query(session, query_text, &rows, error);
     if (status != DP_STATUS_OK) return status;
     dp_postgres_server read = {.timeline = 0};
     uint64_t timeline = 0;
@@ -47,9 +56,8 @@ dp_status dp_postgres_read_server(dp_postgres_session *session, dp_postgres_serv
         *server = read;
     }
     dp_postgres_rows_free(rows);
-    return is_good
-               ? DP_STATUS_OK
-               : dp_error_set(error, DP_STATUS_REMOTE, "the source's answer to IDENTIFY_SYSTEM is malformed");
+    return is_good ? DP_STATUS_OK
+                   : dp_error_set(error, DP_STATUS_REMOTE, "the source does not say which system it is");
 }
 
 /* Columns that not every version has are read through the row's JSON form. */
@@ -149,6 +157,10 @@ dp_status dp_postgres_read_switch_point(dp_postgres_session *session, uint32_t t
 {
     char command[64];
     dp_postgres_rows *rows;
+    if (!dp_postgres_is_replication(session)) { /* only the replication protocol tells */
+        *found = false;
+        return DP_STATUS_OK;
+    }
     snprintf(command, sizeof command, "TIMELINE_HISTORY %u", timeline);
     dp_status status = dp_postgres_query(session, command, &rows, error);
     if (status != DP_STATUS_OK) return status;

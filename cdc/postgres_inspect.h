@@ -34,7 +34,7 @@ typedef struct dp_postgres_slot {
     int64_t lag_bytes;      /* from confirmed to the end of the log */
 } dp_postgres_slot;
 
-/* IDENTIFY_SYSTEM: a replication session only. */
+/* IDENTIFY_SYSTEM, or the same by SQL. */
 dp_status dp_postgres_read_server(dp_postgres_session *session, dp_postgres_server *server, dp_error *error);
 
 /* A slot that is not there is not an error. */
@@ -47,7 +47,7 @@ dp_status dp_postgres_read_publication(dp_postgres_session *session, const char 
                                        dp_buffer *settings, dp_error *error);
 
 /* Where `timeline` left `from_timeline`, out of the history file (TIMELINE_HISTORY); *found false when it
- * does not descend from it. A replication session only. */
+ * does not descend from it, or the session takes no replication commands. */
 dp_status dp_postgres_read_switch_point(dp_postgres_session *session, uint32_t timeline,
                                         uint32_t from_timeline, bool *found, dp_lsn *switch_point,
                                         dp_error *error);

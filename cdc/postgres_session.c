@@ -23,6 +23,7 @@ struct dp_postgres_session {
     char *message; /* the stream message handed out last */
     char sqlstate[8];
     bool is_local;
+    bool is_replication;
 };
 
 struct dp_postgres_rows {
@@ -156,13 +157,16 @@ dp_status dp_postgres_connect(const char *dsn, bool is_replication, dp_postgres_
                             "the source's DSN does not parse; expected postgresql://user@host:port/database");
     }
     parameters list = {.options = DP_BUFFER_INIT(MAX_OPTIONS_BYTES)};
-    dp_status status = DP_STATUS_OK;
+    dp_status status;
     if (build_parameters(given, is_replication, &list)) {
         status = adopt(PQconnectdbParams(list.names, list.values, 0), session, error);
-        if (status == DP_STATUS_OK) PQsetNoticeReceiver((*session)->connection, ignore_notice, NULL);
     } else {
         status = dp_error_set(error, DP_STATUS_USAGE, "the DSN's options are longer than %d bytes",
                               MAX_OPTIONS_BYTES);
+    }
+    if (status == DP_STATUS_OK) {
+        (*session)->is_replication = is_replication;
+        PQsetNoticeReceiver((*session)->connection, ignore_notice, NULL);
     }
     dp_buffer_release(&list.options);
     PQconninfoFree(given);
@@ -229,6 +233,44 @@ dp_status dp_postgres_query(dp_postgres_session *session, const char *sql, dp_po
         *rows = (dp_postgres_rows *)result;
     }
     return DP_STATUS_OK;
+}
+
+dp_status dp_postgres_rows_start(dp_postgres_session *session, const char *sql, dp_error *error)
+{
+    session->sqlstate[0] = '\0';
+    bool is_sent = PQsendQuery(session->connection, sql) == 1 && PQsetSingleRowMode(session->connection) == 1;
+    return is_sent ? DP_STATUS_OK : lost(session, "ask the source", error);
+}
+
+dp_status dp_postgres_rows_next(dp_postgres_session *session, dp_postgres_rows **rows, dp_error *error)
+{
+    PGresult *result = PQgetResult(session->connection);
+    switch (PQresultStatus(result)) {
+    case PGRES_SINGLE_TUPLE: *rows = (dp_postgres_rows *)result; return DP_STATUS_OK;
+    case PGRES_TUPLES_OK: /* the end of the rows, and after it the end of the results */
+        PQclear(result);
+        PQclear(PQgetResult(session->connection));
+        *rows = NULL;
+        return DP_STATUS_OK;
+    case PGRES_EMPTY_QUERY:
+    case PGRES_COMMAND_OK:
+    case PGRES_COPY_OUT:
+    case PGRES_COPY_IN:
+    case PGRES_BAD_RESPONSE:
+    case PGRES_NONFATAL_ERROR:
+    case PGRES_FATAL_ERROR:
+    case PGRES_COPY_BOTH:
+    case PGRES_PIPELINE_SYNC:
+    case PGRES_PIPELINE_ABORTED: break;
+    }
+    dp_status status = refuse(session, result, "ask the source", error);
+    PQclear(result);
+    return status;
+}
+
+bool dp_postgres_is_replication(const dp_postgres_session *session)
+{
+    return session->is_replication;
 }
 
 static const PGresult *result_of(const dp_postgres_rows *rows)

@@ -26,6 +26,14 @@ void dp_postgres_disconnect(dp_postgres_session *session);
 dp_status dp_postgres_query(dp_postgres_session *session, const char *sql, dp_postgres_rows **rows,
                             dp_error *error);
 
+/* The same, a row at a time, however many there are: *rows holds one row, and is NULL after the last. The
+ * caller frees each. Every row must be taken, or the session closed, before the next statement. */
+dp_status dp_postgres_rows_start(dp_postgres_session *session, const char *sql, dp_error *error);
+dp_status dp_postgres_rows_next(dp_postgres_session *session, dp_postgres_rows **rows, dp_error *error);
+
+/* Whether the session takes replication commands. */
+bool dp_postgres_is_replication(const dp_postgres_session *session);
+
 /* The five characters of the last refusal, or "". */
 const char *dp_postgres_sqlstate(const dp_postgres_session *session);
 

@@ -107,7 +107,7 @@ static dp_status check_wal_level(dp_postgres_link *link, dp_error *error)
 
 static dp_status connect_link(dp_postgres_link *link, dp_postgres_server *server, dp_error *error)
 {
-    dp_status status = dp_postgres_connect(link->options.dsn, true, &link->session, error);
+    dp_status status = dp_postgres_connect(link->options.dsn, link->is_replication, &link->session, error);
     if (status == DP_STATUS_OK) status = dp_postgres_read_server(link->session, server, error);
     if (status == DP_STATUS_OK) status = dp_postgres_check_server(server, &link->expected, error);
     if (status == DP_STATUS_OK) status = check_timeline(link, server, error);

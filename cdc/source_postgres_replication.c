@@ -421,6 +421,7 @@ dp_status dp_postgres_replication_open(const dp_postgres_source_options *options
     replication_source *made = calloc(1, sizeof *made);
     if (made == NULL) return dp_error_no_memory(error, "the source");
     dp_postgres_server server;
+    made->link.is_replication = true;
     dp_status status = dp_postgres_link_open(&made->link, options, identity, &server, error);
     if (status != DP_STATUS_OK) {
         replication_close(made);

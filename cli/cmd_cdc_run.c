@@ -95,8 +95,7 @@ static void show_progress(void *context, const dp_cdc_run_summary *summary, cons
 {
     progress_line *line = context;
     if (trouble != NULL) {
-        fprintf(stderr, "%sdpone: trying again: %s\n",
-                line->is_shown ? "\n" : "", trouble->message);
+        fprintf(stderr, "%sdpone: trying again: %s\n", line->is_shown ? "\n" : "", trouble->message);
         line->is_shown = false;
     } else if (line->is_terminal) {
         fprintf(stderr, "\r%llu events in %llu batches, %llu duplicates, offset %s ",

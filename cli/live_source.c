@@ -32,7 +32,9 @@ dp_status dp_live_source_open(const dp_invocation *invocation, dp_postgres_sourc
         return dp_error_set(error, DP_STATUS_USAGE,
                             "--plugin wal2json-1 carries no positions in a live stream; expected wal2json-2");
     }
-    return dp_postgres_replication_open(&options, identity, source, error);
+    bool is_sql = strcmp(dp_invocation_text(invocation, "transport"), "sql") == 0;
+    return is_sql ? dp_postgres_sql_open(&options, identity, source, error)
+                  : dp_postgres_replication_open(&options, identity, source, error);
 }
 
 dp_status dp_live_source_keys(const dp_invocation *invocation, dp_unique_keys *keys, dp_error *error)

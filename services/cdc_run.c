@@ -537,6 +537,14 @@ static dp_status start_source(cdc_run *run, dp_error *error)
     return run->source->start(run->source->self, has_stored, run->stored, error);
 }
 
+/* Sends what is complete and saves the offset behind it, now. */
+static dp_status settle(cdc_run *run, dp_error *error)
+{
+    dp_status status = run->has_open_lines ? DP_STATUS_OK : send_batch(run, error);
+    if (status == DP_STATUS_OK) status = finish_in_flight(run, error);
+    return status == DP_STATUS_OK ? save_offset(run, error) : status;
+}
+
 /* The source lost its connection and will send everything after the stored offset again: what is on its way
  * is settled and saved first, and the rest forgotten, so that nothing is counted twice. The offset is read
  * again because another consumer may have gone on from it meanwhile. */
@@ -567,6 +575,7 @@ static dp_status poll_once(cdc_run *run, dp_source_progress *progress, dp_error 
     if (status != DP_STATUS_OK) return status;
     if (progress->trouble != NULL) report(run, progress->trouble);
     if (progress->restarted) return restart(run, error);
+    if (progress->wants_confirm) return settle(run, error);
     run->has_high_watermark |= progress->has_high_watermark;
     if (progress->has_high_watermark) run->high_watermark = progress->high_watermark;
     if (progress->has_idle_position) take_idle_position(run, progress->idle_position);

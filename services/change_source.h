@@ -26,6 +26,8 @@ typedef struct dp_source_progress {
     /* The connection was lost and may be tried again: the pipeline settles what is on its way, forgets what
      * is open and calls `start` with the offset as it is then. Nothing was delivered by this poll. */
     bool restarted;
+    /* Nothing more comes until what was delivered is confirmed: the pipeline sends, settles and saves now. */
+    bool wants_confirm;
     const dp_error *trouble; /* why nothing comes at the moment, told once; NULL: nothing is wrong */
 } dp_source_progress;
 
