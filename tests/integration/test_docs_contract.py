@@ -1,7 +1,7 @@
 """Documentation and program agree: commands, options, blockers and exit codes, in both directions.
 
 Blocks marked `console` are executed: lines that start with "$ " by bash, in a folder of their own in which examples/ is
-the repository's; what follows must be the output, a line "…" standing for any lines. Blocks marked `sh` are not
+the repository's; what follows must be the output, "…" standing for any text or any lines. Blocks marked `sh` are not
 executed, but every dpone command line in them must parse.
 """
 
@@ -95,12 +95,13 @@ def check_command(words):
 
 
 def matches(expected, actual):
-    """Whether lines agree, "…" standing for any number of lines."""
+    """Whether lines agree: "…" alone stands for any number of lines, within a line for any text."""
     if not expected:
         return not actual
     if expected[0] == "…":
         return any(matches(expected[1:], actual[at:]) for at in range(len(actual) + 1))
-    return bool(actual) and expected[0] == actual[0] and matches(expected[1:], actual[1:])
+    line = ".*".join(re.escape(part) for part in expected[0].split("…"))
+    return bool(actual) and re.fullmatch(line, actual[0]) is not None and matches(expected[1:], actual[1:])
 
 
 class Tables(unittest.TestCase):
