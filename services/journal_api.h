@@ -20,6 +20,7 @@
  *   DELETE the same                                                     dp_journal_api_delete_offset
  *   PUT    /v1/pipelines/{pipeline}/source                              dp_journal_api_put_source
  *   GET    /v1/pipelines/{pipeline}/quarantine                          dp_journal_api_list_quarantine
+ *   POST   /v1/pipelines/{pipeline}/quarantine                          dp_journal_api_add_quarantine
  *   POST   /v1/replay-plans                                             dp_journal_api_plan_replay
  *   POST   /v1/commit-decisions                                         dp_journal_api_decide_commit
  *   GET    /ready                                                       dp_journal_api_check_ready
@@ -109,7 +110,13 @@ void dp_journal_api_delete_offset(dp_journal_api *api, const dp_offset_name *nam
  * when something differs. */
 void dp_journal_api_put_source(dp_journal_api *api, dp_slice pipeline, dp_slice body, dp_api_reply *reply);
 
+/* The first 1000, oldest first: {"quarantine":[…]}. */
 void dp_journal_api_list_quarantine(dp_journal_api *api, dp_slice pipeline, dp_api_reply *reply);
+
+/* Keeps changes that could not be sent: body {"source":…,"backend":…,"records":[{"code":…,"reason":…,
+ * "context":{…},"event":{…}}]}, the records as cdc/poison.h writes them. 200 {"added":n}, durable. */
+void dp_journal_api_add_quarantine(dp_journal_api *api, dp_slice pipeline, dp_slice body,
+                                   dp_api_reply *reply);
 
 /* POST /v1/replay-plans: the members of the plan's JSON as input, offsets as objects, as tokens, or as
  * "backend:token". 200 with the plan whether or not it is safe; 400 for a malformed request. */

@@ -1,0 +1,213 @@
+/* The quarantine as a service: changes that could not be identified or applied. */
+#include <stdlib.h>
+
+#include "base/clock.h"
+#include "services/journal_internal.h"
+#include "services/json_body.h"
+
+static const char *state_text(dp_quarantine_state state)
+{
+    switch (state) {
+#define STATE_TEXT(name, text)                                                                               \
+    case DP_QUARANTINE_##name: return text;
+        DP_QUARANTINE_STATE_LIST(STATE_TEXT)
+#undef STATE_TEXT
+    }
+    return "";
+}
+
+static void write_slice(dp_json_writer *writer, const char *key, dp_slice text)
+{
+    dp_json_key(writer, key);
+    if (text.data == NULL) {
+        dp_json_null(writer);
+    } else {
+        dp_json_string(writer, text);
+    }
+}
+
+static void write_time(dp_json_writer *writer, const char *key, int64_t wall_us)
+{
+    char text[DP_CLOCK_TEXT_BYTES];
+    dp_clock_format_utc(wall_us, text);
+    dp_json_key(writer, key);
+    dp_json_text(writer, wall_us == 0 ? NULL : text);
+}
+
+static dp_status put_row(void *context, const dp_quarantine_row *row, dp_error *error)
+{
+    dp_json_writer *writer = context;
+    (void)error;
+    dp_json_begin_object(writer);
+    dp_json_key(writer, "quarantine_id");
+    dp_json_i64(writer, row->quarantine_id);
+    write_slice(writer, "source", row->source);
+    write_slice(writer, "backend", row->backend);
+    write_slice(writer, "source_schema", row->source_schema);
+    write_slice(writer, "source_table", row->source_table);
+    write_slice(writer, "position", row->position);
+    write_slice(writer, "transaction_id", row->transaction_id);
+    write_slice(writer, "end_position", row->end_position);
+    write_slice(writer, "reason", row->reason);
+    write_slice(writer, "detail", row->detail);
+    write_slice(writer, "event", row->event);
+    dp_json_key(writer, "state");
+    dp_json_text(writer, state_text(row->state));
+    write_time(writer, "created_at", row->created_at_us);
+    write_time(writer, "resolved_at", row->resolved_at_us);
+    write_slice(writer, "resolved_by", row->resolved_by);
+    write_slice(writer, "resolution", row->resolution);
+    dp_json_end_object(writer);
+    return DP_STATUS_OK;
+}
+
+#define MAX_ROWS 1000
+
+void dp_journal_api_list_quarantine(dp_journal_api *api, dp_slice pipeline, dp_api_reply *reply)
+{
+    dp_error error = DP_ERROR_INIT;
+    dp_store *store;
+    dp_json_writer writer = journal_reply_begin(reply);
+    dp_row_visitor visitor = {.context = &writer, .quarantine = put_row};
+    dp_json_begin_object(&writer);
+    dp_json_key(&writer, "quarantine");
+    dp_json_begin_array(&writer);
+    dp_status status = journal_take_reader(api, &store, &error);
+    if (status == DP_STATUS_OK) {
+        status = store->driver->quarantine_list(store, pipeline, NULL, 0, MAX_ROWS, &visitor, &error);
+        journal_give_reader(api, store, status);
+    }
+    dp_json_end_array(&writer);
+    dp_json_end_object(&writer);
+    if (status != DP_STATUS_OK) {
+        journal_reply_failure(reply, status, &error);
+    } else {
+        journal_reply_ok(reply);
+    }
+}
+
+/* --- adding -------------------------------------------------------------------------------------------- */
+
+#define MAX_RECORDS 1000
+
+typedef struct quarantine_input {
+    dp_slice pipeline;
+    dp_slice source;
+    dp_slice backend;
+    int64_t now_us;
+    dp_quarantine_row *rows;
+    char **events; /* the texts of the events, in memory of their own */
+    size_t count;
+} quarantine_input;
+
+/* A member of the event or of the context, whichever has it as a text. */
+static dp_slice find_text(const json_t *record, const char *name)
+{
+    static const char *const places[] = {"event", "context"};
+    for (size_t i = 0; i < sizeof places / sizeof places[0]; i++) {
+        const json_t *value = json_object_get(json_object_get(record, places[i]), name);
+        if (json_is_string(value)) return (dp_slice){json_string_value(value), json_string_length(value)};
+    }
+    return (dp_slice){NULL, 0};
+}
+
+static dp_slice or_empty(dp_slice text)
+{
+    return text.data == NULL ? DP_SLICE_LITERAL("") : text;
+}
+
+static dp_status take_record(quarantine_input *input, const json_t *record, dp_error *error)
+{
+    dp_slice code;
+    dp_slice reason;
+    dp_status status = dp_json_body_text(record, "code", true, &code, error);
+    if (status == DP_STATUS_OK) status = dp_json_body_text(record, "reason", true, &reason, error);
+    if (status != DP_STATUS_OK) return status;
+    const json_t *event = json_object_get(record, "event");
+    if (!json_is_object(event)) {
+        return dp_error_set_code(error, DP_STATUS_USAGE, "body_malformed", "\"event\": expected an object");
+    }
+    char *text = json_dumps(event, JSON_COMPACT);
+    if (text == NULL) return dp_error_no_memory(error, "an event");
+    input->events[input->count] = text;
+    input->rows[input->count++] =
+        (dp_quarantine_row){.pipeline = input->pipeline,
+                            .source = input->source,
+                            .backend = input->backend,
+                            .source_schema = or_empty(find_text(record, "source_schema")),
+                            .source_table = or_empty(find_text(record, "source_table")),
+                            .position = find_text(record, "position"),
+                            .transaction_id = find_text(record, "transaction_id"),
+                            .end_position = find_text(record, "end_position"),
+                            .reason = code,
+                            .detail = reason,
+                            .event = dp_slice_of_text(text),
+                            .state = DP_QUARANTINE_OPEN,
+                            .created_at_us = input->now_us};
+    return DP_STATUS_OK;
+}
+
+static dp_status store_records(dp_journal_api *api, const quarantine_input *input, dp_error *error)
+{
+    dp_status status = journal_take_writer(api, error);
+    if (status != DP_STATUS_OK) return status;
+    dp_store *store = api->writer;
+    status = store->driver->begin(store, true, error);
+    if (status == DP_STATUS_OK) {
+        status = store->driver->quarantine_insert(store, input->rows, input->count, error);
+        if (status == DP_STATUS_OK) {
+            status = store->driver->commit(store, error);
+        } else {
+            store->driver->rollback(store);
+        }
+    }
+    journal_give_writer(api, status);
+    return status;
+}
+
+static dp_status take_records(dp_journal_api *api, const json_t *body, quarantine_input *input,
+                              dp_error *error)
+{
+    const json_t *records = json_object_get(body, "records");
+    dp_status status = dp_json_body_text(body, "source", true, &input->source, error);
+    if (status == DP_STATUS_OK) status = dp_json_body_text(body, "backend", true, &input->backend, error);
+    if (status != DP_STATUS_OK) return status;
+    size_t count = json_array_size(records);
+    if (count == 0 || count > MAX_RECORDS) {
+        return dp_error_set_code(error, DP_STATUS_USAGE, "body_malformed",
+                                 "\"records\": expected an array of 1 to %d records", MAX_RECORDS);
+    }
+    input->rows = calloc(count, sizeof *input->rows);
+    input->events = calloc(count, sizeof *input->events);
+    if (input->rows == NULL || input->events == NULL) return dp_error_no_memory(error, "records");
+    for (size_t i = 0; i < count && status == DP_STATUS_OK; i++) {
+        status = take_record(input, json_array_get(records, i), error);
+    }
+    return status == DP_STATUS_OK ? store_records(api, input, error) : status;
+}
+
+void dp_journal_api_add_quarantine(dp_journal_api *api, dp_slice pipeline, dp_slice body, dp_api_reply *reply)
+{
+    static const char *const allowed[] = {"source", "backend", "records", NULL};
+    dp_error error = DP_ERROR_INIT;
+    quarantine_input input = {.pipeline = pipeline, .now_us = dp_clock_wall_us()};
+    json_t *object = NULL;
+    dp_status status = dp_json_body_parse(body, allowed, false, &object, &error);
+    if (status == DP_STATUS_OK) status = take_records(api, object, &input, &error);
+    if (status != DP_STATUS_OK) {
+        journal_reply_failure(reply, status, &error);
+    } else {
+        dp_json_writer writer = journal_reply_begin(reply);
+        dp_json_begin_object(&writer);
+        dp_json_key(&writer, "added");
+        dp_json_u64(&writer, input.count);
+        dp_json_end_object(&writer);
+        journal_reply_ok(reply);
+    }
+    for (size_t i = 0; i < input.count; i++) {
+        free(input.events[i]);
+    }
+    free(input.events);
+    free(input.rows);
+    json_decref(object);
+}
