@@ -303,6 +303,7 @@ static void answer_route(dp_exchange *exchange)
     case DP_ROUTE_OFFSET_DELETE:
     case DP_ROUTE_SOURCE_PUT:
     case DP_ROUTE_QUARANTINE:
+    case DP_ROUTE_QUARANTINE_ADD:
     case DP_ROUTE_REPLAY_PLANS:
     case DP_ROUTE_COMMIT_DECISIONS: dp_v1_on_request(exchange); return;
     case DP_ROUTE_COUNT: break;

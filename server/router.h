@@ -30,6 +30,7 @@
     X(OFFSET_DELETE, "DELETE", "/v1/pipelines/{pipeline}/offsets/{backend}/{schema}/{table}")                \
     X(SOURCE_PUT, "PUT", "/v1/pipelines/{pipeline}/source")                                                  \
     X(QUARANTINE, "GET", "/v1/pipelines/{pipeline}/quarantine")                                              \
+    X(QUARANTINE_ADD, "POST", "/v1/pipelines/{pipeline}/quarantine")                                         \
     X(REPLAY_PLANS, "POST", "/v1/replay-plans")                                                              \
     X(COMMIT_DECISIONS, "POST", "/v1/commit-decisions")
 

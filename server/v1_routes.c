@@ -27,6 +27,7 @@ bool dp_v1_owns(dp_route route)
     case DP_ROUTE_OFFSET_DELETE:
     case DP_ROUTE_SOURCE_PUT:
     case DP_ROUTE_QUARANTINE:
+    case DP_ROUTE_QUARANTINE_ADD:
     case DP_ROUTE_REPLAY_PLANS:
     case DP_ROUTE_COMMIT_DECISIONS: return true;
     case DP_ROUTE_MSG:
@@ -134,8 +135,8 @@ static void respond_refusal(dp_exchange *exchange)
 void dp_v1_on_headers(dp_exchange *exchange)
 {
     exchange->refusal = decide(exchange);
-    size_t limit = exchange->route == DP_ROUTE_BATCHES ? exchange->application->max_batch_bytes
-                                                       : (size_t)MAX_JSON_BODY_BYTES;
+    bool carries_events = exchange->route == DP_ROUTE_BATCHES || exchange->route == DP_ROUTE_QUARANTINE_ADD;
+    size_t limit = carries_events ? exchange->application->max_batch_bytes : (size_t)MAX_JSON_BODY_BYTES;
     if (exchange->refusal == DP_V1_ACCEPTED) {
         dp_http_accept_body(exchange->request, writes(exchange->route) ? limit : MAX_DISCARDED_BODY_BYTES);
     } else if (dp_http_request_body_length(exchange->request) <= MAX_DISCARDED_BODY_BYTES) {
@@ -230,6 +231,9 @@ static void call_journal(v1_job *job, dp_api_reply *reply)
     case DP_ROUTE_OFFSETS: dp_journal_api_list_offsets(journal, parameter(job, 0), reply); return;
     case DP_ROUTE_SOURCE_PUT: dp_journal_api_put_source(journal, parameter(job, 0), body, reply); return;
     case DP_ROUTE_QUARANTINE: dp_journal_api_list_quarantine(journal, parameter(job, 0), reply); return;
+    case DP_ROUTE_QUARANTINE_ADD:
+        dp_journal_api_add_quarantine(journal, parameter(job, 0), body, reply);
+        return;
     case DP_ROUTE_REPLAY_PLANS: dp_journal_api_plan_replay(journal, body, reply); return;
     case DP_ROUTE_COMMIT_DECISIONS: dp_journal_api_decide_commit(journal, body, reply); return;
     case DP_ROUTE_OFFSET_GET:
