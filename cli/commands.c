@@ -9,6 +9,7 @@ const dp_command *const dp_commands[] = {
     &dp_command_cdc_plan,
     &dp_command_cdc_replay_plan,
     &dp_command_cdc_commit_gate,
+    &dp_command_cdc_check_idempotency,
     &dp_command_serve,
     &dp_command_config_info,
     &dp_command_client_get,

@@ -12,6 +12,7 @@ extern const dp_command dp_command_cdc_run;
 extern const dp_command dp_command_cdc_plan;
 extern const dp_command dp_command_cdc_replay_plan;
 extern const dp_command dp_command_cdc_commit_gate;
+extern const dp_command dp_command_cdc_check_idempotency;
 extern const dp_command dp_command_serve;
 extern const dp_command dp_command_config_info;
 extern const dp_command dp_command_client_get;
