@@ -93,8 +93,6 @@ static bool put_number_text(dp_buffer *out, dp_slice text)
     const size_t read_bytes = (size_t)(end - copy);
     free(copy);
     if (read_bytes != text.length) return false;
-    size_t consumed_bytes = (size_t)(end - copy);
-    if (consumed_bytes != text.length) return false;
     put_double(out, value);
     return true;
 }

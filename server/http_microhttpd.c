@@ -803,7 +803,8 @@ static size_t keep_encoded(void *context, struct MHD_Connection *mhd, char *text
     return strlen(text);
 }
 
-static void log_library(void *context, const char *format, va_list arguments)
+__attribute__((format(printf, 2, 0))) static void log_library(void *context, const char *format,
+                                                              va_list arguments)
 {
     event_loop *loop = context;
     char text[512];
