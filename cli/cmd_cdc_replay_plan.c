@@ -2,6 +2,7 @@
 #include "base/utf8.h"
 #include "cli/commands.h"
 #include "replay/plan_render.h"
+#include "services/stored_offset.h"
 
 static const dp_option options[] = {
     {.name = "backend",
@@ -13,6 +14,9 @@ static const dp_option options[] = {
     {.name = "schema", .argument = "SCHEMA", .help = "schema of the source table", .required = true},
     {.name = "table", .argument = "TABLE", .help = "the source table", .required = true},
     {.name = "stored-offset", .argument = "TOKEN", .help = "the offset that the pipeline has stored"},
+    {.name = "state",
+     .argument = "DSN",
+     .help = "read the stored offset from this state database instead: sqlite:PATH or postgresql://..."},
     {.name = "replay-from",
      .argument = "TOKEN",
      .help = "start of the window, exclusive: the end of what stays as it is",
@@ -85,6 +89,27 @@ static dp_status read_offsets(const dp_invocation *invocation, plan_input *input
     return DP_STATUS_OK;
 }
 
+/* The state is only read, and only when it was asked for. */
+static dp_status load_stored_offset(const dp_invocation *invocation, plan_input *input, dp_error *error)
+{
+    dp_replay_request *request = &input->request;
+    const char *dsn = dp_invocation_text(invocation, "state");
+    if (dsn == NULL) return DP_STATUS_OK;
+    if (request->stored_offset != NULL) {
+        return dp_error_set(error, DP_STATUS_USAGE,
+                            "--state and --stored-offset were both given; expected one of them");
+    }
+    const dp_stored_offset_query query = {.state_dsn = dsn,
+                                          .pipeline_name = request->pipeline_name,
+                                          .source_schema = request->source_schema,
+                                          .source_table = request->source_table,
+                                          .backend = request->backend};
+    bool is_stored = false;
+    dp_status status = dp_stored_offset_load(&query, &is_stored, &input->stored_offset, error);
+    if (status == DP_STATUS_OK && is_stored) request->stored_offset = &input->stored_offset;
+    return status;
+}
+
 static dp_status read_request(const dp_invocation *invocation, plan_input *input, dp_error *error)
 {
     dp_replay_request *request = &input->request;
@@ -100,7 +125,8 @@ static dp_status read_request(const dp_invocation *invocation, plan_input *input
         return dp_error_set(error, DP_STATUS_USAGE, "--artifact-uri is not valid UTF-8; expected a URI");
     }
     request->allow_rewind = dp_invocation_switch(invocation, "allow-rewind");
-    return read_offsets(invocation, input, error);
+    status = read_offsets(invocation, input, error);
+    return status == DP_STATUS_OK ? load_stored_offset(invocation, input, error) : status;
 }
 
 static dp_status run(dp_invocation *invocation, int *exit_code, dp_error *error)
@@ -126,7 +152,7 @@ const dp_command dp_command_cdc_replay_plan = {
     .arguments = "",
     .description = "Compares the offsets you observed and says whether reading the window (replay-from, "
                    "replay-to] again "
-                   "is safe. Nothing is connected to and nothing is changed.\n"
+                   "is safe. Nothing is changed, and nothing is connected to unless --state says so.\n"
                    "\n"
                    "Tokens compare by value: 0/9 is before 0/10. postgres_logical takes X/X, mssql_cdc takes "
                    "0x and up to "
@@ -140,7 +166,10 @@ const dp_command dp_command_cdc_replay_plan = {
         "  dpone cdc replay-plan --backend postgres_logical --pipeline-name orders-cdc --schema public \\\n"
         "      --table orders --stored-offset 0/16B6D28 --replay-from 0/16B6B00 --replay-to 0/16B6D28 \\\n"
         "      --artifact-uri file:///var/lib/dpone/orders --allow-rewind --format json\n"
-        "      what has been loaded once more, from an exported window, as JSON\n",
+        "      what has been loaded once more, from an exported window, as JSON\n"
+        "  dpone cdc replay-plan --backend postgres_logical --pipeline-name orders-cdc --schema public \\\n"
+        "      --table orders --state sqlite:dpone.db --replay-from 0/16B6B00\n"
+        "      with the offset that is stored\n",
     .options = options,
     .exit_codes = "0 safe to execute, 1 blocked, 2 bad usage or a malformed token",
     .run = run,

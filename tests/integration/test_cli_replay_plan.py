@@ -3,10 +3,11 @@
 import json
 import os
 import sys
+import tempfile
 import unittest
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from support.dpone import dpone
+from support.dpone import clean_environment, dpone
 
 KEYS = ["safe_to_execute", "backend", "pipeline_name", "source_schema", "source_table", "stored_offset", "replay_from",
         "replay_to", "retention_min", "high_watermark", "artifact_uri", "allow_rewind", "steps", "blockers", "warnings"]
@@ -96,6 +97,28 @@ class Decisions(unittest.TestCase):
         self.assertEqual((made["pipeline_name"], made["source_schema"], made["source_table"]), ('o"\\\n', "schéma", "*"))
         self.assertEqual(made["artifact_uri"], "file:///a b")
         self.assertIsNone(json.loads(plan("mssql_cdc", "--replay-from", "0x1", "--format=json").stdout)["artifact_uri"])
+
+
+class State(unittest.TestCase):
+    def test_state_and_stored_offset_exclude_each_other(self):
+        done = plan("mssql_cdc", "--replay-from=0x1", "--stored-offset=0x1", "--state=sqlite:x.db")
+        self.assertEqual((done.returncode, done.stdout), (2, ""))
+        self.assertIn("--state and --stored-offset were both given", done.stderr)
+
+    def test_a_state_that_is_not_there_is_an_error_and_is_not_made(self):
+        with tempfile.TemporaryDirectory(prefix="dpone-plan-") as directory:
+            path = os.path.join(directory, "state.db")
+            done = plan("mssql_cdc", "--replay-from=0x1", "--state=sqlite:" + path)
+            self.assertIn(done.returncode, (2, 3))
+            self.assertEqual(done.stdout, "")
+            self.assertIn(path, done.stderr)
+            self.assertEqual(os.listdir(directory), [])
+
+    def test_the_environment_is_not_looked_at(self):
+        environment = clean_environment(DPONE_STATE="sqlite:/nonexistent/state.db")
+        done = dpone("cdc", "replay-plan", "--backend=mssql_cdc", "--pipeline-name=p", "--schema=s", "--table=t",
+                     "--replay-from=0x1", env=environment)
+        self.assertEqual(done.returncode, 0)
 
 
 class Usage(unittest.TestCase):
