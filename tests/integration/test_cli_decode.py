@@ -20,7 +20,7 @@ def decode(*arguments, stdin=b"", **options):
 
 
 def lines_of(done):
-    return [json.loads(line) for line in done.stdout.decode("utf-8").splitlines()]
+    return [json.loads(line) for line in pipeline.lines(done.stdout)]
 
 
 class DecodeTest(unittest.TestCase):

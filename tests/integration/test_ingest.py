@@ -16,9 +16,7 @@ from support.dpone_server import DponeServer  # noqa: E402
 
 class IngestTest(unittest.TestCase):
     def setUp(self):
-        self.server = DponeServer(state="sqlite:journal.db")
-        self.server.start()
-        self.addCleanup(self.server.stop)
+        self.server = self.enterContext(DponeServer(state="sqlite:journal.db"))
 
     def journal(self, name="orders"):
         return [json.loads(line) for line in pipeline.journal(self.server.url, name)]

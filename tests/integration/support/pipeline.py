@@ -5,19 +5,24 @@ import subprocess
 import urllib.error
 import urllib.request
 
-from support.dpone import BINARY as DPONE
+from support.dpone import BINARY as DPONE, SOURCE_DIR
 
-CAPTURES = os.path.join(os.environ["DPONE_SOURCE_DIR"], "tests", "captures", "postgres-15")
+CAPTURES = os.path.join(SOURCE_DIR, "tests", "captures", "postgres-15")
 
 
 def capture(name):
     return os.path.join(CAPTURES, name)
 
 
+def lines(output):
+    """Lines as NDJSON ends them: str.splitlines would also split at U+2028 and its kin."""
+    return output.decode("utf-8").split("\n")[:-1]
+
+
 def decode(path, *options):
     """The event and commit lines that `dpone cdc decode` prints of a capture."""
     done = subprocess.run([DPONE, "cdc", "decode", path, *options], stdout=subprocess.PIPE, check=True)
-    return done.stdout.decode("utf-8").splitlines()
+    return lines(done.stdout)
 
 
 def run_command(url, path, *options, pipeline="orders"):
@@ -37,7 +42,7 @@ def journal(url, pipeline="orders"):
     """Every line of the pipeline's journal, in order; [] when there is none yet."""
     try:
         with urllib.request.urlopen(f"{url}/v1/pipelines/{pipeline}/events") as reply:
-            return reply.read().decode("utf-8").splitlines()
+            return lines(reply.read())
     except urllib.error.HTTPError as error:
         if error.code == 404:
             return []
@@ -60,6 +65,6 @@ def lsn(text):
     return int(high, 16) << 32 | int(low, 16)
 
 
-def ends(lines):
-    """The end positions of the commit lines among `lines`."""
-    return [lsn(line["end_position"]) for line in map(json.loads, lines) if line.get("type") == "commit"]
+def ends(journal_lines):
+    """The end positions of the commit lines."""
+    return [lsn(line["end_position"]) for line in map(json.loads, journal_lines) if line.get("type") == "commit"]
