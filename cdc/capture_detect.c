@@ -51,10 +51,8 @@ static char find_separator(dp_slice bytes, bool is_final, bool *is_header)
 
 static dp_frame_result refuse_unreadable(const dp_capture_reader *reader, const dp_frame *frame)
 {
-    dp_slice bytes = frame->bytes;
-    dp_slice line = first_line(bytes);
-    size_t looked_at = bytes.length < 64 ? bytes.length : 64;
-    if (memchr(bytes.data, 0, looked_at) != NULL) {
+    dp_slice line = first_line(frame->bytes);
+    if (memchr(line.data, 0, line.length < 64 ? line.length : 64) != NULL) {
         return refuse(
             reader, frame,
             "binary data: pgoutput as pg_recvlogical writes it does not say where messages end",
@@ -209,8 +207,9 @@ static dp_frame_result find_plugin(dp_capture_reader *reader, const dp_frame *fr
 static void decide_tab_by_pgoutput(dp_capture_reader *reader, dp_slice row)
 {
     if (!reader->is_undecided_tab || reader->plugin != DP_PLUGIN_PGOUTPUT) return;
+    dp_slice line = first_line(row);
     reader->is_undecided_tab = false;
-    if (memmem(row.data, row.length, "\t\\\\x", 4) == NULL) reader->form = DP_CAPTURE_FORM_PSQL_UNALIGNED;
+    if (memmem(line.data, line.length, "\t\\\\x", 4) == NULL) reader->form = DP_CAPTURE_FORM_PSQL_UNALIGNED;
 }
 
 dp_frame_result dp_capture_detect(dp_capture_reader *reader, dp_frame *frame)
@@ -227,7 +226,7 @@ dp_frame_result dp_capture_detect(dp_capture_reader *reader, dp_frame *frame)
         reader->options.has_form ? check_separator(reader, frame) : detect_form(reader, frame);
     if (result != DP_FRAME_RECORD) return result;
     dp_slice row = bytes;
-    if (is_header) {
+    if (is_header && is_rows(reader->form)) {
         dp_slice header;
         if (!dp_slice_split(bytes, '\n', &header, &row)) row = (dp_slice){bytes.data, 0};
         if (!frame->is_final && memchr(row.data, '\n', row.length) == NULL && row.length < DETECT_BYTES) {

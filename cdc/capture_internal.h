@@ -22,7 +22,6 @@ typedef struct dp_frame {
     bool is_final;  /* nothing follows */
     dp_record record;
     size_t length_bytes; /* of the record with its line end */
-    bool spans_lines;    /* the record may hold newlines before its last byte */
     dp_error *error;
 } dp_frame;
 

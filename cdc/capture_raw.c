@@ -136,7 +136,6 @@ static dp_frame_result frame_message(dp_capture_reader *reader, dp_frame *frame,
         }
         if (answer == DP_ANSWER_YES) {
             *end = content_at + size_bytes;
-            frame->spans_lines = true;
             if (holds_row(reader, frame, start, *end, &row_at)) return refuse_message(reader, frame, row_at);
             return DP_FRAME_RECORD;
         }
@@ -178,9 +177,7 @@ static dp_frame_result frame_quoted(dp_capture_reader *reader, dp_frame *frame, 
             return DP_FRAME_RECORD;
         }
         scan->quote = bytes.data[scan->at++];
-        frame->spans_lines = true;
     }
-    frame->spans_lines = true;
     if (scan->quote != 0) return dp_frame_more(reader, frame, "the input ends inside quotes");
     if (!frame->is_final) return DP_FRAME_MORE;
     *end = bytes.length;
@@ -204,7 +201,6 @@ static dp_frame_result frame_json_piece(dp_capture_reader *reader, dp_frame *fra
 {
     dp_slice bytes = frame->bytes;
     size_t at = reader->scan.at;
-    frame->spans_lines = true;
     for (; at < bytes.length; at++) {
         char c = bytes.data[at];
         if (reader->in_json_string) {

@@ -103,6 +103,8 @@ static bool is_blank_line(dp_capture_reader *reader, dp_frame *frame)
 
 static dp_frame_result next_frame(dp_capture_reader *reader, dp_frame *frame)
 {
+    bool is_cut = !frame->is_final && frame->bytes.length == 1 && frame->bytes.data[0] == '\r';
+    if (is_cut) return DP_FRAME_MORE;
     if (is_blank_line(reader, frame)) return DP_FRAME_SKIP;
     if (reader->has_ended)
         return dp_frame_fault(reader, frame, 0, "text after a blank line or the end marker");
@@ -162,8 +164,7 @@ static dp_status read_records(dp_capture_reader *reader, dp_slice bytes, bool is
         if (status != DP_STATUS_OK) return status;
         reader->may_be_header = false;
         reader->scan = (dp_frame_scan){.at = 0};
-        reader->line +=
-            frame.spans_lines ? count_newlines((dp_slice){frame.bytes.data, frame.length_bytes}) : 1;
+        reader->line += count_newlines((dp_slice){frame.bytes.data, frame.length_bytes});
         reader->offset += frame.length_bytes;
         *used += frame.length_bytes;
     }

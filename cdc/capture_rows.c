@@ -135,7 +135,6 @@ static dp_frame_result find_line_end(dp_capture_reader *reader, dp_frame *frame,
  * of JSON begins as a row does, and its strings hold no newlines. */
 static dp_frame_result find_next_row(dp_capture_reader *reader, dp_frame *frame, size_t from, size_t *end)
 {
-    frame->spans_lines = true;
     for (;;) {
         dp_frame_result result = find_line_end(reader, frame, from, end);
         if (result != DP_FRAME_RECORD || frame->length_bytes == *end) return result;
@@ -260,7 +259,6 @@ static dp_frame_result frame_csv_quoted(dp_capture_reader *reader, dp_frame *fra
     size_t close = 0;
     dp_frame_result result = find_csv_quote(reader, frame, data_at + 1, &close);
     if (result != DP_FRAME_RECORD) return result;
-    frame->spans_lines = true;
     size_t after = close + 1;
     bool is_crlf = after < bytes.length && bytes.data[after] == '\r';
     if (is_crlf) after++;

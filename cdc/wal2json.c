@@ -22,7 +22,12 @@ dp_status dp_wal2json_fault(size_t at, const char *what, dp_error *error)
 
 dp_status dp_wal2json_scan_fault(const dp_json_scanner *scanner, size_t base, dp_error *error)
 {
-    return dp_wal2json_fault(base + scanner->fault_at, scanner->fault, error);
+    dp_wal2json_fault(base + scanner->fault_at, scanner->fault, error);
+    dp_error_hint(
+        error,
+        "wal2json writes a type whose name needs quotes, and defaults, unescaped, which is no JSON: use "
+        "pgoutput or test_decoding for such tables");
+    return DP_STATUS_DATA;
 }
 
 dp_status dp_wal2json_skip(dp_json_scanner *scanner, size_t base, dp_error *error)
