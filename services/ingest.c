@@ -149,7 +149,7 @@ static void write_receipt(const dp_batch *batch, const dp_journal_outcome *outco
 /* --- the transaction ----------------------------------------------------------------------------------- */
 
 typedef struct ingest_job {
-    dp_journal_api *api;
+    dp_journal *journal;
     const dp_batch *batch;
     dp_slice key;
     int64_t now_us;
@@ -173,16 +173,12 @@ static void answer_again(const ingest_job *job, const dp_receipt_row *receipt)
     job->reply->replayed = true;
 }
 
-static dp_status store_batch(const ingest_job *job, dp_store *store, dp_receipt_row *receipt, dp_error *error)
+static dp_status store_batch(const ingest_job *job, dp_store *store, dp_stream *stream,
+                             dp_receipt_row *receipt, dp_error *error)
 {
-    dp_stream stream;
     dp_journal_outcome outcome;
     dp_status status =
-        dp_journal_open_stream(job->api->journal, store, &job->batch->header, job->now_us, &stream, error);
-    if (status == DP_STATUS_OK) {
-        status =
-            dp_journal_append(job->api->journal, store, &stream, job->batch, job->now_us, &outcome, error);
-    }
+        dp_journal_append(job->journal, store, stream, job->batch, job->now_us, &outcome, error);
     if (status != DP_STATUS_OK) return status;
     write_receipt(job->batch, &outcome, job->reply);
     if (job->reply->http_status != 200) return dp_error_no_memory(error, "the receipt");
@@ -197,16 +193,20 @@ static dp_status store_batch(const ingest_job *job, dp_store *store, dp_receipt_
     return status;
 }
 
-/* Inside a transaction: *answered is set when the receipt was there already. */
+/* Inside a transaction: *answered is set when the receipt was there already. The stream is locked before the
+ * receipt is looked for, since another server may be storing the same batch at this moment. */
 static dp_status look_up_or_store(const ingest_job *job, dp_store *store, bool *answered, dp_error *error)
 {
     const dp_batch_header *header = &job->batch->header;
+    dp_stream stream;
     dp_receipt_row receipt = {.pipeline = header->pipeline,
                               .source = header->source,
                               .identity = header->identity,
                               .idempotency_key = job->key};
-    dp_status status = store->driver->receipt_find(store, &receipt, job->arena, error);
-    if (status == DP_STATUS_NOT_FOUND) return store_batch(job, store, &receipt, error);
+    dp_status status = dp_journal_open_stream(job->journal, store, header, job->now_us, &stream, error);
+    if (status != DP_STATUS_OK) return status;
+    status = store->driver->receipt_find(store, &receipt, job->arena, error);
+    if (status == DP_STATUS_NOT_FOUND) return store_batch(job, store, &stream, &receipt, error);
     if (status == DP_STATUS_OK) {
         answer_again(job, &receipt);
         *answered = true;
@@ -232,13 +232,15 @@ static dp_status run_transaction(const ingest_job *job, dp_store *store, dp_erro
 static void ingest_batch(dp_journal_api *api, dp_slice key, const dp_batch *batch, dp_api_reply *reply)
 {
     dp_error error = DP_ERROR_INIT;
-    ingest_job job = {.api = api, .batch = batch, .key = key, .now_us = dp_clock_wall_us(), .reply = reply};
+    ingest_job job = {.batch = batch, .key = key, .now_us = dp_clock_wall_us(), .reply = reply};
+    journal_writer *writer;
     job.arena = dp_arena_new(4096, RECEIPT_ARENA_BYTES);
     dp_status status =
-        job.arena == NULL ? dp_error_no_memory(&error, "a batch") : journal_take_writer(api, &error);
+        job.arena == NULL ? dp_error_no_memory(&error, "a batch") : journal_take_writer(api, &writer, &error);
     if (status == DP_STATUS_OK) {
-        status = run_transaction(&job, api->writer, &error);
-        journal_give_writer(api, status);
+        job.journal = writer->journal;
+        status = run_transaction(&job, writer->store, &error);
+        journal_give_writer(api, writer, status);
     }
     if (status != DP_STATUS_OK) journal_reply_failure(reply, status, &error);
     dp_arena_free(job.arena);

@@ -12,6 +12,7 @@
 
 #define DEFAULT_READER_COUNT   4
 #define DEFAULT_WRITER_WAIT_MS 10000
+#define DEFAULT_WRITER_COUNT   4
 
 /* --- replies ------------------------------------------------------------------------------------------- */
 
@@ -110,6 +111,17 @@ static void fill_defaults(dp_journal_api_options *options)
     if (options->reader_count == 0) options->reader_count = DEFAULT_READER_COUNT;
     if (options->reader_count > DP_JOURNAL_POOL) options->reader_count = DP_JOURNAL_POOL;
     if (options->writer_wait_ms == 0) options->writer_wait_ms = DEFAULT_WRITER_WAIT_MS;
+    if (options->writer_count == 0) options->writer_count = DEFAULT_WRITER_COUNT;
+    if (options->writer_count > DP_JOURNAL_POOL) options->writer_count = DP_JOURNAL_POOL;
+}
+
+/* A database that lets one write at a time gets one writer: they would only wait inside it. */
+static dp_status limit_writers(dp_journal_api *api, dp_error *error)
+{
+    dp_state_dsn dsn;
+    dp_status status = dp_state_dsn_parse(api->dsn, &dsn, error);
+    if (status == DP_STATUS_OK && !dsn.driver->concurrent_writers) api->options.writer_count = 1;
+    return status;
 }
 
 static uint64_t random_seed(void)
@@ -123,13 +135,22 @@ static uint64_t random_seed(void)
 static bool init_locks(dp_journal_api *api)
 {
     pthread_condattr_t attributes;
-    if (pthread_mutex_init(&api->writer_lock, NULL) != 0) return false;
     if (pthread_mutex_init(&api->pool_lock, NULL) != 0) return false;
     if (pthread_condattr_init(&attributes) != 0) return false;
     bool ok = pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC) == 0 &&
-              pthread_cond_init(&api->reader_free, &attributes) == 0;
+              pthread_cond_init(&api->reader_free, &attributes) == 0 &&
+              pthread_cond_init(&api->writer_free, &attributes) == 0;
     pthread_condattr_destroy(&attributes);
     return ok;
+}
+
+static bool make_journals(dp_journal_api *api)
+{
+    for (unsigned i = 0; i < api->options.writer_count; i++) {
+        api->writers[i].journal = dp_journal_new(random_seed());
+        if (api->writers[i].journal == NULL) return false;
+    }
+    return true;
 }
 
 static dp_status migrate(const char *dsn, dp_error *error)
@@ -150,13 +171,13 @@ dp_status dp_journal_api_open(const dp_journal_api_options *options, dp_journal_
     self->options = *options;
     fill_defaults(&self->options);
     self->dsn = strdup(options->state_dsn == NULL ? DP_STATE_DEFAULT_DSN : options->state_dsn);
-    self->journal = dp_journal_new(random_seed());
     dp_status status = DP_STATUS_OK;
-    if (!init_locks(self) || self->dsn == NULL || self->journal == NULL) {
+    if (!init_locks(self) || self->dsn == NULL) status = dp_error_no_memory(error, "the journal service");
+    if (status == DP_STATUS_OK) status = limit_writers(self, error);
+    if (status == DP_STATUS_OK && !make_journals(self))
         status = dp_error_no_memory(error, "the journal service");
-    }
     if (status == DP_STATUS_OK && options->migrate) status = migrate(self->dsn, error);
-    if (status == DP_STATUS_OK) status = dp_store_open(self->dsn, NULL, &self->writer, error);
+    if (status == DP_STATUS_OK) status = dp_store_open(self->dsn, NULL, &self->writers[0].store, error);
     if (status != DP_STATUS_OK) {
         dp_journal_api_close(self);
         return status;
@@ -168,14 +189,16 @@ dp_status dp_journal_api_open(const dp_journal_api_options *options, dp_journal_
 void dp_journal_api_close(dp_journal_api *api)
 {
     if (api == NULL) return;
-    dp_store_close(api->writer);
+    for (unsigned i = 0; i < DP_JOURNAL_POOL; i++) {
+        dp_store_close(api->writers[i].store);
+        dp_journal_free(api->writers[i].journal);
+    }
     for (unsigned i = 0; i < api->idle_reader_count; i++) {
         dp_store_close(api->idle_readers[i]);
     }
     for (unsigned i = 0; i < api->idle_parser_count; i++) {
         dp_batch_reader_free(api->idle_parsers[i]);
     }
-    dp_journal_free(api->journal);
     free(api->dsn);
     free(api);
 }
@@ -206,26 +229,48 @@ static bool is_healthy(dp_status status)
     return status != DP_STATUS_IO && status != DP_STATUS_REMOTE && status != DP_STATUS_COMMIT_UNKNOWN;
 }
 
-dp_status journal_take_writer(dp_journal_api *api, dp_error *error)
+/* The first idle one, so that no more connections are made than there is work for. */
+static journal_writer *idle_writer(dp_journal_api *api)
 {
-    struct timespec deadline = deadline_after_ms(api->options.writer_wait_ms);
-    if (pthread_mutex_clocklock(&api->writer_lock, CLOCK_MONOTONIC, &deadline) != 0) {
-        return dp_error_set(error, DP_STATUS_BUSY, "the journal is busy with another batch");
+    for (unsigned i = 0; i < api->options.writer_count; i++) {
+        if (!api->writers[i].busy) return &api->writers[i];
     }
-    if (api->writer != NULL) return DP_STATUS_OK;
-    dp_status status = dp_store_open(api->dsn, NULL, &api->writer, error);
-    if (status == DP_STATUS_USAGE) status = DP_STATUS_IO; /* it was right when the service was opened */
-    if (status != DP_STATUS_OK) pthread_mutex_unlock(&api->writer_lock);
-    return status;
+    return NULL;
 }
 
-void journal_give_writer(dp_journal_api *api, dp_status status)
+dp_status journal_take_writer(dp_journal_api *api, journal_writer **writer, dp_error *error)
+{
+    struct timespec deadline = deadline_after_ms(api->options.writer_wait_ms);
+    int waited = 0;
+    pthread_mutex_lock(&api->pool_lock);
+    journal_writer *found = idle_writer(api);
+    while (found == NULL && waited != ETIMEDOUT) {
+        waited = pthread_cond_timedwait(&api->writer_free, &api->pool_lock, &deadline);
+        found = idle_writer(api);
+    }
+    if (found != NULL) found->busy = true;
+    pthread_mutex_unlock(&api->pool_lock);
+    if (found == NULL) return dp_error_set(error, DP_STATUS_BUSY, "the journal is busy with other batches");
+    dp_status status = DP_STATUS_OK;
+    if (found->store == NULL) status = dp_store_open(api->dsn, NULL, &found->store, error);
+    if (status == DP_STATUS_OK) {
+        *writer = found;
+        return DP_STATUS_OK;
+    }
+    journal_give_writer(api, found, status);
+    return status == DP_STATUS_USAGE ? DP_STATUS_IO : status; /* it was right when the service was opened */
+}
+
+void journal_give_writer(dp_journal_api *api, journal_writer *writer, dp_status status)
 {
     if (!is_healthy(status)) {
-        dp_store_close(api->writer);
-        api->writer = NULL;
+        dp_store_close(writer->store);
+        writer->store = NULL;
     }
-    pthread_mutex_unlock(&api->writer_lock);
+    pthread_mutex_lock(&api->pool_lock);
+    writer->busy = false;
+    pthread_cond_signal(&api->writer_free);
+    pthread_mutex_unlock(&api->pool_lock);
 }
 
 /* Waits until a reader is idle or a new one may be opened. Called with the pool locked. */

@@ -4,8 +4,9 @@
  * adapter only carries it. The service sequences reader -> journal -> receipt and never sleeps, but a call
  * may wait for the database: run it on a worker thread, not on an event loop.
  *
- * Threads: every function of one dp_journal_api may be called from any number of threads at once. One batch
- * is written at a time; reads have connections of their own and never wait for a writer. A dp_events_reader
+ * Threads: every function of one dp_journal_api may be called from any number of threads at once. Batches
+ * of one stream are written one at a time, batches of different streams side by side where the database can;
+ * reads have connections of their own and never wait for a writer. A dp_events_reader
  * belongs to one thread at a time.
  * Ownership: slices are borrowed for the call; a reply owns its body until dp_api_reply_release.
  *
@@ -42,6 +43,7 @@ typedef struct dp_journal_api_options {
     size_t max_batch_bytes;  /* 0: 16 MiB; a larger body is 413 */
     size_t max_event_bytes;  /* 0: 8 MiB; a longer line is 413 */
     unsigned reader_count;   /* connections for reads; 0: 4 */
+    unsigned writer_count;   /* connections for batches; 0: 4; always 1 where the database has one writer */
     unsigned writer_wait_ms; /* how long a batch waits for the one before it; 0: 10000, then 503 */
     bool migrate;            /* bring the schema up to date when opening; otherwise an old one is refused */
 } dp_journal_api_options;

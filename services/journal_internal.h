@@ -19,16 +19,21 @@ typedef struct batch_in_flight {
     struct batch_in_flight *next;
 } batch_in_flight;
 
+/* A connection that may write and the scratch memory of the batch it works on. */
+typedef struct journal_writer {
+    dp_store *store; /* NULL after a lost connection: opened again by the next call */
+    dp_journal *journal;
+    bool busy;
+} journal_writer;
+
 struct dp_journal_api {
     char *dsn;
     dp_journal_api_options options;
 
-    pthread_mutex_t writer_lock; /* guards writer and journal */
-    dp_store *writer;            /* NULL after a lost connection: opened again by the next call */
-    dp_journal *journal;
-
     pthread_mutex_t pool_lock; /* guards everything below */
     pthread_cond_t reader_free;
+    pthread_cond_t writer_free;
+    journal_writer writers[DP_JOURNAL_POOL]; /* options.writer_count of them; a busy one is its taker's */
     dp_store *idle_readers[DP_JOURNAL_POOL];
     unsigned idle_reader_count;
     unsigned reader_count; /* idle and in use */
@@ -39,8 +44,8 @@ struct dp_journal_api {
 
 /* Takes the right to write and a connection that works; BUSY after the configured wait. Ended by give_writer,
  * which drops the connection when the status says that it may be broken. */
-dp_status journal_take_writer(dp_journal_api *api, dp_error *error);
-void journal_give_writer(dp_journal_api *api, dp_status status);
+dp_status journal_take_writer(dp_journal_api *api, journal_writer **writer, dp_error *error);
+void journal_give_writer(dp_journal_api *api, journal_writer *writer, dp_status status);
 
 /* A connection for reading; BUSY when none becomes free in time. */
 dp_status journal_take_reader(dp_journal_api *api, dp_store **reader, dp_error *error);

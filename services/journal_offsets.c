@@ -102,11 +102,12 @@ static dp_status parse_save(const json_t *body, dp_offset_save *save, dp_error *
 static dp_status save_and_reply(dp_journal_api *api, const dp_offset_name *name, const dp_offset_save *save,
                                 dp_api_reply *reply, dp_error *error)
 {
-    dp_status status = journal_take_writer(api, error);
+    journal_writer *writer;
+    dp_status status = journal_take_writer(api, &writer, error);
     if (status != DP_STATUS_OK) return status;
-    status = dp_offsets_save(api->writer, save, dp_clock_wall_us(), error);
-    if (status == DP_STATUS_OK) status = load_and_reply(api->writer, name, reply, error);
-    journal_give_writer(api, status);
+    status = dp_offsets_save(writer->store, save, dp_clock_wall_us(), error);
+    if (status == DP_STATUS_OK) status = load_and_reply(writer->store, name, reply, error);
+    journal_give_writer(api, writer, status);
     return status;
 }
 
@@ -130,10 +131,11 @@ static dp_status delete_offset(dp_journal_api *api, const dp_offset_name *name, 
                                dp_error *error)
 {
     dp_offset_row row = row_of_name(name);
-    dp_status status = journal_take_writer(api, error);
+    journal_writer *writer;
+    dp_status status = journal_take_writer(api, &writer, error);
     if (status != DP_STATUS_OK) return status;
-    status = dp_offsets_delete(api->writer, &row, actor, dp_clock_wall_us(), error);
-    journal_give_writer(api, status);
+    status = dp_offsets_delete(writer->store, &row, actor, dp_clock_wall_us(), error);
+    journal_give_writer(api, writer, status);
     return status;
 }
 

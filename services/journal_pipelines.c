@@ -328,9 +328,10 @@ static dp_status apply_source(dp_store *store, source_change *change, int64_t no
 
 static dp_status put_source(dp_journal_api *api, source_change *change, dp_error *error)
 {
-    dp_status status = journal_take_writer(api, error);
+    journal_writer *writer;
+    dp_status status = journal_take_writer(api, &writer, error);
     if (status != DP_STATUS_OK) return status;
-    dp_store *store = api->writer;
+    dp_store *store = writer->store;
     status = store->driver->begin(store, true, error);
     if (status == DP_STATUS_OK) {
         status = apply_source(store, change, dp_clock_wall_us(), error);
@@ -340,7 +341,7 @@ static dp_status put_source(dp_journal_api *api, source_change *change, dp_error
             store->driver->rollback(store);
         }
     }
-    journal_give_writer(api, status);
+    journal_give_writer(api, writer, status);
     return status;
 }
 

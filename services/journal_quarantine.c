@@ -149,9 +149,10 @@ static dp_status take_record(quarantine_input *input, const json_t *record, dp_e
 
 static dp_status store_records(dp_journal_api *api, const quarantine_input *input, dp_error *error)
 {
-    dp_status status = journal_take_writer(api, error);
+    journal_writer *writer;
+    dp_status status = journal_take_writer(api, &writer, error);
     if (status != DP_STATUS_OK) return status;
-    dp_store *store = api->writer;
+    dp_store *store = writer->store;
     status = store->driver->begin(store, true, error);
     if (status == DP_STATUS_OK) {
         status = store->driver->quarantine_insert(store, input->rows, input->count, error);
@@ -161,7 +162,7 @@ static dp_status store_records(dp_journal_api *api, const quarantine_input *inpu
             store->driver->rollback(store);
         }
     }
-    journal_give_writer(api, status);
+    journal_give_writer(api, writer, status);
     return status;
 }
 

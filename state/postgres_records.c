@@ -1,8 +1,5 @@
 #include "state/postgres_records.h"
 
-#include <inttypes.h>
-#include <stdio.h>
-
 /* --- migrations -------------------------------------------------------------------------------------------
  */
 
@@ -128,11 +125,6 @@ static void add_offset_key(dp_pg_params *params, const dp_offset_row *row)
     dp_pg_add_text(params, row->backend);
 }
 
-static dp_status no_offset(dp_error *error)
-{
-    return dp_error_set(error, DP_STATUS_NOT_FOUND, "state database: there is no such offset");
-}
-
 dp_status dp_pg_offset_find(dp_store *store, dp_offset_row *row, dp_arena *arena, dp_error *error)
 {
     dp_pg_session *session = dp_pg_session_of(store);
@@ -143,7 +135,7 @@ dp_status dp_pg_offset_find(dp_store *store, dp_offset_row *row, dp_arena *arena
     if (status == DP_STATUS_OK) status = dp_pg_run(session, DP_PG_OFFSET_FIND, &params, &result, error);
     if (status != DP_STATUS_OK) return status;
     if (PQntuples(result) == 0) {
-        status = no_offset(error);
+        status = DP_STATUS_NOT_FOUND;
     } else {
         dp_offset_row found = read_offset(result);
         dp_slice token = dp_arena_copy(arena, found.token);
@@ -180,7 +172,7 @@ dp_status dp_pg_offset_delete(dp_store *store, const dp_offset_row *row, dp_erro
     add_offset_key(&params, row);
     dp_status status = lock_offsets(session, row->pipeline_name, error);
     if (status == DP_STATUS_OK) status = dp_pg_change(session, DP_PG_OFFSET_DELETE, &params, &count, error);
-    return status == DP_STATUS_OK && count == 0 ? no_offset(error) : status;
+    return status == DP_STATUS_OK && count == 0 ? DP_STATUS_NOT_FOUND : status;
 }
 
 static dp_status visit_offset(void *context, const PGresult *result, dp_error *error)
@@ -308,11 +300,7 @@ dp_status dp_pg_quarantine_resolve(dp_store *store, const dp_quarantine_row *row
     dp_pg_add_text(&params, row->resolution);
     dp_status status =
         dp_pg_change(dp_pg_session_of(store), DP_PG_QUARANTINE_RESOLVE, &params, &count, error);
-    if (status == DP_STATUS_OK && count == 0) {
-        status = dp_error_set(error, DP_STATUS_NOT_FOUND,
-                              "state database: quarantine %" PRId64 " is not open", row->quarantine_id);
-    }
-    return status;
+    return status == DP_STATUS_OK && count == 0 ? DP_STATUS_NOT_FOUND : status;
 }
 
 /* --- audit ------------------------------------------------------------------------------------------------

@@ -63,12 +63,7 @@ static bool keep(dp_arena *arena, dp_slice *slice)
 static dp_status keep_stream(PGresult *result, dp_arena *arena, dp_stream *stream, dp_error *error)
 {
     dp_stream s = {.stream_id = 0};
-    dp_status status = DP_STATUS_NOT_FOUND;
-    if (PQntuples(result) == 0) {
-        status = dp_error_set(error, DP_STATUS_NOT_FOUND, "state database: there is no such stream");
-    } else {
-        status = read_stream(result, &s, error);
-    }
+    dp_status status = PQntuples(result) == 0 ? DP_STATUS_NOT_FOUND : read_stream(result, &s, error);
     if (status == DP_STATUS_OK && !(keep(arena, &s.key.pipeline) && keep(arena, &s.key.source) &&
                                     keep(arena, &s.staged_transaction_id) && keep(arena, &s.settings))) {
         status = no_memory(error);
@@ -574,11 +569,6 @@ static dp_status keep_receipt(const PGresult *r, dp_arena *arena, dp_receipt_row
     return DP_STATUS_OK;
 }
 
-static dp_status no_receipt(dp_error *error)
-{
-    return dp_error_set(error, DP_STATUS_NOT_FOUND, "state database: there is no such receipt");
-}
-
 static void add_receipt_key(dp_pg_params *params, const dp_receipt_row *receipt)
 {
     dp_pg_add_text(params, receipt->pipeline);
@@ -594,7 +584,7 @@ static dp_status receipt_find(dp_store *store, dp_receipt_row *receipt, dp_arena
     add_receipt_key(&params, receipt);
     dp_status status = dp_pg_run(dp_pg_session_of(store), DP_PG_RECEIPT_FIND, &params, &result, error);
     if (status != DP_STATUS_OK) return status;
-    status = PQntuples(result) == 0 ? no_receipt(error) : keep_receipt(result, arena, receipt, error);
+    status = PQntuples(result) == 0 ? DP_STATUS_NOT_FOUND : keep_receipt(result, arena, receipt, error);
     PQclear(result);
     return status;
 }
@@ -637,7 +627,7 @@ static dp_status receipt_last(dp_store *store, int64_t stream_id, dp_arena *aren
     dp_pg_add_i64(&params, stream_id);
     dp_status status = dp_pg_run(dp_pg_session_of(store), DP_PG_RECEIPT_LAST, &params, &result, error);
     if (status != DP_STATUS_OK) return status;
-    status = PQntuples(result) == 0 ? no_receipt(error) : keep_receipt(result, arena, &found, error);
+    status = PQntuples(result) == 0 ? DP_STATUS_NOT_FOUND : keep_receipt(result, arena, &found, error);
     if (status == DP_STATUS_OK) {
         dp_slice identity = dp_pg_get_slice(result, 0, 8);
         found.pipeline = dp_pg_get_slice(result, 0, 6);
@@ -660,6 +650,7 @@ static dp_status receipt_last(dp_store *store, int64_t stream_id, dp_arena *aren
 const dp_store_driver dp_store_postgres = {
     .name = "postgres",
     .migrations = dp_migrations_postgres,
+    .concurrent_writers = true,
     .open = dp_pg_open,
     .close = dp_pg_close,
     .begin = dp_pg_begin,

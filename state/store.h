@@ -201,6 +201,7 @@ typedef struct dp_migration {
 struct dp_store_driver {
     const char *name;               /* "sqlite", "postgres" */
     const dp_migration *migrations; /* embedded at build time, ended by version 0 */
+    bool concurrent_writers; /* write transactions wait for each other only where they touch the same rows */
 
     /* Required. `target` is the DSN's part after the scheme (a path) or the whole of it (a URI). Does not
      * look at the schema. USAGE when the target cannot exist, IO or REMOTE when it cannot be reached. */
