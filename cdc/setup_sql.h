@@ -14,7 +14,7 @@
 #include "cdc/table_name.h"
 
 /* X(name, text) */
-#define DP_PLUGIN_LIST(X)                                                                                    \
+#define DP_SETUP_PLUGIN_LIST(X)                                                                              \
     X(PGOUTPUT, "pgoutput")                                                                                  \
     X(TEST_DECODING, "test_decoding")                                                                        \
     X(WAL2JSON, "wal2json")

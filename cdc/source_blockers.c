@@ -36,8 +36,8 @@ dp_status dp_source_blocked(dp_error *error, dp_source_blocker blocker, const ch
     va_start(arguments, format);
     vsnprintf(what, sizeof what, format, arguments);
     va_end(arguments);
-    dp_error_set_code(error, DP_STATUS_BLOCKED, blockers[blocker].code, "%s: %s", what,
-                      blockers[blocker].meaning);
+    dp_error_set_code(error, DP_STATUS_BLOCKED, blockers[blocker].code, "%s: %s: %s", blockers[blocker].code,
+                      what, blockers[blocker].meaning);
     dp_error_hint(error, "%s", blockers[blocker].remedy);
     return DP_STATUS_BLOCKED;
 }

@@ -77,7 +77,7 @@ const char *dp_source_blocker_code(dp_source_blocker blocker);
 const char *dp_source_blocker_meaning(dp_source_blocker blocker);
 const char *dp_source_blocker_remedy(dp_source_blocker blocker);
 
-/* Sets BLOCKED with the code, "<what>: <meaning>" and the remedy as the hint. */
+/* Sets BLOCKED with the code, "<code>: <what>: <meaning>" and the remedy as the hint. */
 dp_status dp_source_blocked(dp_error *error, dp_source_blocker blocker, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 

@@ -27,15 +27,8 @@ static const dp_option options[] = {
     {.name = "source-id",
      .argument = "TEXT",
      .help = "what names the source in the journal [default for files: file:BASENAME]"},
-    {.name = "server",
-     .argument = "URL",
-     .help = "the dpone server, or any endpoint that answers with receipts",
-     .default_text = "http://127.0.0.1:8000",
-     .environment = "DPONE_SERVER"},
-    {.name = "token-file",
-     .argument = "FILE",
-     .help = "file that holds the server's bearer token",
-     .environment = "DPONE_TOKEN_FILE"},
+    DP_OPTION_SERVER,
+    DP_OPTION_TOKEN_FILE,
     DP_OPTION_UNIQUE_KEY,
     DP_OPTION_IDENTITY,
     DP_OPTION_INPUT_FORMAT,
@@ -66,6 +59,9 @@ static const dp_option options[] = {
      .help = "what to do with a change whose key is missing or that is too large",
      .choices = "stop|quarantine",
      .default_text = "stop"},
+    {.name = "accept-source-change",
+     .help = "go on although slot, timeline, publication options or unique keys differ from what the stream "
+             "was written with"},
     {.name = "strict", .help = "exit with 4 when anything went into quarantine"},
     {.name = NULL},
 };
@@ -127,22 +123,6 @@ static dp_status print_summary(const dp_cdc_run_summary *summary, dp_error *erro
     return status;
 }
 
-/* The token is the file's first line. */
-static dp_status read_token(const dp_invocation *invocation, dp_buffer *token, dp_error *error)
-{
-    const char *path = dp_invocation_text(invocation, "token-file");
-    if (path == NULL) return DP_STATUS_OK;
-    dp_status status = dp_file_read(path, 4096, token, error);
-    if (status != DP_STATUS_OK) return status;
-    dp_slice line = dp_slice_trim(dp_buffer_slice(token));
-    if (line.length == 0 || memchr(line.data, '\n', line.length) != NULL) {
-        return dp_error_set(error, DP_STATUS_USAGE, "--token-file: '%s' must hold one line, the token", path);
-    }
-    memmove(token->data, line.data, line.length);
-    token->length = line.length;
-    return dp_buffer_text(token) == NULL ? dp_error_no_memory(error, "the token") : DP_STATUS_OK;
-}
-
 static dp_status read_numbers(const dp_invocation *invocation, dp_cdc_run_options *run, dp_error *error)
 {
     uint64_t events = 0, bytes = 0, wait_ms = 0, event_bytes = 0, interval_ms = 0;
@@ -196,8 +176,8 @@ static dp_status open_live(const dp_invocation *invocation, run_resources *resou
                            dp_error *error)
 {
     dp_status status = dp_live_source_open(invocation, &resources->live, &resources->source, error);
-    if (status == DP_STATUS_OK && dp_stream_asks_for_keys(invocation))
-        status = dp_live_source_keys(invocation, resources->keys, error);
+    if (status == DP_STATUS_OK)
+        status = dp_live_source_keys(invocation, resources->keys, &resources->live.settings, error);
     if (status != DP_STATUS_OK) return status;
     run->plugin = &resources->live.plugin;
     if (!dp_invocation_given(invocation, "source-id")) {
@@ -227,7 +207,7 @@ static dp_status open_source(const dp_invocation *invocation, run_resources *res
 static dp_status open_sink(const dp_invocation *invocation, dp_buffer *token, dp_batch_sink *sink,
                            dp_error *error)
 {
-    dp_status status = read_token(invocation, token, error);
+    dp_status status = dp_stream_token(invocation, token, error);
     if (status != DP_STATUS_OK) return status;
     dp_http_sink_options http = {
         .server_url = dp_invocation_text(invocation, "server"),
@@ -258,6 +238,15 @@ static void close_resources(run_resources *resources)
     dp_buffer_release(&resources->live.settings);
 }
 
+/* The journal keeps what a live stream reads from, and stops a stream that suddenly reads something else. */
+static dp_status announce(const dp_invocation *invocation, const run_resources *resources,
+                          const dp_batch_source *stream, dp_error *error)
+{
+    if (resources->live.settings.length == 0 || resources->sink.announce == NULL) return DP_STATUS_OK;
+    return resources->sink.announce(resources->sink.self, stream, dp_buffer_slice(&resources->live.settings),
+                                    dp_invocation_switch(invocation, "accept-source-change"), error);
+}
+
 static dp_status run_command(dp_invocation *invocation, int *exit_code, dp_error *error)
 {
     run_resources resources = {.source_name = DP_BUFFER_INIT(1024), .token = DP_BUFFER_INIT(8192)};
@@ -277,8 +266,10 @@ static dp_status run_command(dp_invocation *invocation, int *exit_code, dp_error
                             : DP_ON_POISON_QUARANTINE;
         run.from_start = dp_invocation_switch(invocation, "from-start");
         install_stop_signals();
-        dp_cdc_run_summary summary;
-        status = dp_cdc_run(&run, &resources.source, &resources.sink, &summary, error);
+        dp_cdc_run_summary summary = {.has_offset = false};
+        status = announce(invocation, &resources, &run.stream, error);
+        if (status == DP_STATUS_OK)
+            status = dp_cdc_run(&run, &resources.source, &resources.sink, &summary, error);
         if (line.is_shown) fputc('\n', stderr);
         dp_error print_error = DP_ERROR_INIT;
         dp_status printed = print_summary(&summary, &print_error);

@@ -5,7 +5,10 @@
 /* clang-format off */
 const dp_command *const dp_commands[] = {
     &dp_command_cdc_decode,
+    &dp_command_cdc_setup,
     &dp_command_cdc_run,
+    &dp_command_cdc_doctor,
+    &dp_command_cdc_status,
     &dp_command_cdc_plan,
     &dp_command_cdc_replay_plan,
     &dp_command_cdc_commit_gate,

@@ -9,6 +9,9 @@
 
 extern const dp_command dp_command_cdc_decode;
 extern const dp_command dp_command_cdc_run;
+extern const dp_command dp_command_cdc_setup;
+extern const dp_command dp_command_cdc_doctor;
+extern const dp_command dp_command_cdc_status;
 extern const dp_command dp_command_cdc_plan;
 extern const dp_command dp_command_cdc_replay_plan;
 extern const dp_command dp_command_cdc_commit_gate;

@@ -1,6 +1,8 @@
 #include "cli/live_source.h"
 
+#include "base/json_writer.h"
 #include "cli/stream_options.h"
+#include "services/http_sink.h"
 
 enum { MAX_KEY_BYTES = 4 << 20 };
 
@@ -37,22 +39,85 @@ dp_status dp_live_source_open(const dp_invocation *invocation, dp_postgres_sourc
                   : dp_postgres_replication_open(&options, identity, source, error);
 }
 
-dp_status dp_live_source_keys(const dp_invocation *invocation, dp_unique_keys *keys, dp_error *error)
+dp_status dp_live_source_require(const dp_invocation *invocation, dp_error *error)
+{
+    const char *source = dp_invocation_text(invocation, "source");
+    if (source != NULL && dp_live_source_is(source)) return DP_STATUS_OK;
+    return dp_error_set(error, DP_STATUS_USAGE, "--source: expected postgresql://USER@HOST:PORT/DATABASE");
+}
+
+static dp_status read_keys(const dp_invocation *invocation, dp_buffer *lines, dp_error *error)
 {
     dp_postgres_session *session;
-    dp_buffer lines = DP_BUFFER_INIT(MAX_KEY_BYTES);
     dp_status status = dp_postgres_connect(dp_invocation_text(invocation, "source"), false, &session, error);
     if (status != DP_STATUS_OK) return status;
-    status = dp_postgres_read_keys(session, dp_invocation_text(invocation, "publication"), &lines, error);
+    status = dp_postgres_read_keys(session, dp_invocation_text(invocation, "publication"), lines, error);
     dp_postgres_disconnect(session);
+    return status;
+}
+
+/* Reopens the settings' object and adds the list of keys. */
+static void begin_keys(dp_buffer *settings)
+{
+    if (settings->length > 0) settings->length--;
+    dp_buffer_append_text(settings, ",\"unique_keys\":[");
+}
+
+static void put_key(dp_buffer *settings, dp_slice key)
+{
+    if (settings->data[settings->length - 1] != '[') dp_buffer_append_byte(settings, ',');
+    dp_json_put_string(settings, key);
+}
+
+dp_status dp_live_source_keys(const dp_invocation *invocation, dp_unique_keys *keys, dp_buffer *settings,
+                              dp_error *error)
+{
+    dp_buffer lines = DP_BUFFER_INIT(MAX_KEY_BYTES);
+    dp_status status =
+        dp_stream_asks_for_keys(invocation) ? read_keys(invocation, &lines, error) : DP_STATUS_OK;
+    const char *given;
+    begin_keys(settings);
+    for (size_t i = 0; (given = dp_invocation_nth(invocation, "unique-key", i)) != NULL; i++) {
+        if (strcmp(given, DP_UNIQUE_KEY_AUTO) != 0) put_key(settings, dp_slice_of_text(given));
+    }
     dp_slice rest = dp_buffer_slice(&lines);
     while (status == DP_STATUS_OK && rest.length > 0) {
         dp_slice line;
         dp_error is_known = DP_ERROR_INIT; /* the catalog's names always parse: a key was given by hand */
         dp_slice_split(rest, '\n', &line, &rest);
-        if (dp_unique_keys_add(keys, line, &is_known) == DP_STATUS_NO_MEMORY)
-            status = dp_error_no_memory(error, "the unique keys");
+        dp_status added = dp_unique_keys_add(keys, line, &is_known);
+        if (added == DP_STATUS_NO_MEMORY) status = dp_error_no_memory(error, "the unique keys");
+        if (added == DP_STATUS_OK) put_key(settings, line);
     }
+    dp_buffer_append_text(settings, "]}");
     dp_buffer_release(&lines);
+    if (status == DP_STATUS_OK && settings->failed)
+        status = dp_error_set(error, DP_STATUS_LIMIT, "the source has too many tables with keys");
     return status;
+}
+
+dp_status dp_live_stored_offset(const dp_invocation *invocation, bool *has_stored, dp_lsn *stored,
+                                dp_error *error)
+{
+    dp_buffer token = DP_BUFFER_INIT(8192);
+    dp_status status = dp_stream_token(invocation, &token, error);
+    dp_client_config config = dp_client_config_defaults();
+    config.retry.max_attempts = 1;
+    dp_http_sink_options http = {
+        .server_url = dp_invocation_text(invocation, "server"),
+        .pipeline = dp_invocation_text(invocation, "pipeline"),
+        .token = token.length > 0 ? token.data : NULL,
+        .client = &config,
+    };
+    dp_batch_sink sink = {.self = NULL};
+    dp_offset offset;
+    bool found = false;
+    if (status == DP_STATUS_OK) status = dp_http_sink_open(&http, &sink, error);
+    if (status == DP_STATUS_OK)
+        status = sink.load_offset(sink.self, DP_BACKEND_POSTGRES_LOGICAL, &offset, &found, error);
+    if (sink.close != NULL) sink.close(sink.self);
+    dp_buffer_release(&token);
+    if (status != DP_STATUS_OK) return status;
+    *has_stored = found && dp_offset_lsn(&offset, stored);
+    return DP_STATUS_OK;
 }

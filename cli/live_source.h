@@ -30,7 +30,16 @@ bool dp_live_source_is(const char *source);
 dp_status dp_live_source_open(const dp_invocation *invocation, dp_postgres_source_identity *identity,
                               dp_change_source *source, dp_error *error);
 
-/* --unique-key auto: adds the primary key of every published table that has no key in `keys` yet. */
-dp_status dp_live_source_keys(const dp_invocation *invocation, dp_unique_keys *keys, dp_error *error);
+/* USAGE unless --source is a DSN. */
+dp_status dp_live_source_require(const dp_invocation *invocation, dp_error *error);
+
+/* --unique-key auto: adds the primary key of every published table that has no key in `keys` yet. Writes all
+ * keys into the source's settings. */
+dp_status dp_live_source_keys(const dp_invocation *invocation, dp_unique_keys *keys, dp_buffer *settings,
+                              dp_error *error);
+
+/* The offset that --server stores for --pipeline. */
+dp_status dp_live_stored_offset(const dp_invocation *invocation, bool *has_stored, dp_lsn *stored,
+                                dp_error *error);
 
 #endif

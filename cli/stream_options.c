@@ -1,5 +1,7 @@
 #include "cli/stream_options.h"
 
+#include "base/file.h"
+
 dp_status dp_stream_unique_keys(const dp_invocation *invocation, dp_unique_keys **keys, dp_error *error)
 {
     dp_unique_keys *result = dp_unique_keys_new();
@@ -24,6 +26,22 @@ bool dp_stream_asks_for_keys(const dp_invocation *invocation)
         if (strcmp(text, DP_UNIQUE_KEY_AUTO) == 0) return true;
     }
     return false;
+}
+
+/* The token is the file's first line. */
+dp_status dp_stream_token(const dp_invocation *invocation, dp_buffer *token, dp_error *error)
+{
+    const char *path = dp_invocation_text(invocation, "token-file");
+    if (path == NULL) return DP_STATUS_OK;
+    dp_status status = dp_file_read(path, 4096, token, error);
+    if (status != DP_STATUS_OK) return status;
+    dp_slice line = dp_slice_trim(dp_buffer_slice(token));
+    if (line.length == 0 || memchr(line.data, '\n', line.length) != NULL) {
+        return dp_error_set(error, DP_STATUS_USAGE, "--token-file: '%s' must hold one line, the token", path);
+    }
+    memmove(token->data, line.data, line.length);
+    token->length = line.length;
+    return dp_buffer_text(token) == NULL ? dp_error_no_memory(error, "the token") : DP_STATUS_OK;
 }
 
 /* The choices of an option are the texts of its list, so that a parsed value is always known. */

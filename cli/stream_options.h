@@ -13,6 +13,17 @@
         .help = "the key that identifies a row of this table in event ids; without one the whole row does",  \
         .repeatable = true                                                                                   \
     }
+#define DP_OPTION_SERVER                                                                                     \
+    {                                                                                                        \
+        .name = "server", .argument = "URL",                                                                 \
+        .help = "the dpone server, or any endpoint that answers with receipts",                              \
+        .default_text = "http://127.0.0.1:8000", .environment = "DPONE_SERVER"                               \
+    }
+#define DP_OPTION_TOKEN_FILE                                                                                 \
+    {                                                                                                        \
+        .name = "token-file", .argument = "FILE", .help = "file that holds the server's bearer token",       \
+        .environment = "DPONE_TOKEN_FILE"                                                                    \
+    }
 #define DP_OPTION_IDENTITY                                                                                   \
     {                                                                                                        \
         .name = "identity", .argument = "NAME",                                                              \
@@ -41,6 +52,9 @@ bool dp_stream_asks_for_keys(const dp_invocation *invocation);
 dp_status dp_stream_unique_keys(const dp_invocation *invocation, dp_unique_keys **keys, dp_error *error);
 
 dp_identity_kind dp_stream_identity(const dp_invocation *invocation);
+
+/* The bearer token: the first line of --token-file; nothing is written without one. `token` is terminated. */
+dp_status dp_stream_token(const dp_invocation *invocation, dp_buffer *token, dp_error *error);
 
 /* --input-format and --plugin. */
 dp_capture_options dp_stream_capture(const dp_invocation *invocation);

@@ -8,6 +8,7 @@
 #define DPONE_SERVICES_BATCH_SINK_H
 
 #include "base/error.h"
+#include "cdc/batch_writer.h"
 #include "cdc/poison.h"
 #include "replay/offset_token.h"
 
@@ -37,6 +38,11 @@ typedef struct dp_batch_sink {
 
     /* Required. Keeps a poison record; durable when it returns OK. */
     dp_status (*quarantine)(void *self, const dp_poison_record *record, dp_error *error);
+
+    /* Optional. Tells what the stream reads from before the first batch; `settings` is a JSON object. BLOCKED
+     * when the stream was written from something else, unless `accept`. */
+    dp_status (*announce)(void *self, const dp_batch_source *stream, dp_slice settings, bool accept,
+                          dp_error *error);
 
     void (*close)(void *self);
 } dp_batch_sink;

@@ -3,6 +3,7 @@
 #include <jansson.h>
 #include <stdlib.h>
 
+#include "base/json_writer.h"
 #include "services/batch_answer.h"
 
 enum { MAX_URL_BYTES = 4096, RECEIPT_MAX_BYTES = 16 << 20, INGEST_READ_TIMEOUT_MS = 60000 };
@@ -13,6 +14,8 @@ typedef struct http_sink {
     char batches_url[MAX_URL_BYTES];
     char offsets_url[MAX_URL_BYTES]; /* ends before the backend */
     char quarantine_url[MAX_URL_BYTES];
+    char pipeline_url[MAX_URL_BYTES];
+    char source_url[MAX_URL_BYTES];
     char authorization[4200];
     dp_client_header batch_headers[1];
     char idempotency_key[80];
@@ -175,6 +178,109 @@ static dp_status quarantine(void *self, const dp_poison_record *record, dp_error
     return status;
 }
 
+/* --- what the stream reads from
+ * ----------------------------------------------------------------------------------- */
+
+/* An offset belongs to the pipeline, not to one source: a pipeline that has read another source would go on
+ * in this one from a position that means nothing here. */
+static dp_status refuse_other_source(const json_t *page, const dp_batch_source *stream, dp_error *error)
+{
+    const json_t *streams = json_object_get(page, "streams");
+    const char *other = NULL;
+    size_t i;
+    json_t *entry;
+    json_array_foreach(streams, i, entry)
+    {
+        const char *source = json_string_value(json_object_get(entry, "source"));
+        if (source == NULL) continue;
+        if (dp_slice_equal_text(stream->source, source)) return DP_STATUS_OK;
+        other = source;
+    }
+    if (other == NULL) return DP_STATUS_OK;
+    dp_error_set_code(
+        error, DP_STATUS_BLOCKED, "source.system_identifier_changed",
+        "source.system_identifier_changed: the pipeline has read from source '%.200s', and this is '%.*s'",
+        other, DP_SLICE_PRINT(stream->source));
+    dp_error_hint(error, "connect to the right server, or start a new pipeline with another --pipeline");
+    return DP_STATUS_BLOCKED;
+}
+
+static dp_status check_other_sources(http_sink *sink, const dp_batch_source *stream, dp_error *error)
+{
+    dp_client_response response = DP_CLIENT_RESPONSE_INIT;
+    dp_status status = send_small(sink, "GET", sink->pipeline_url, NULL, &response, error);
+    json_t *page = status == DP_STATUS_OK && response.http_status == 200
+                       ? json_loadb(response.body.data, response.body.length, 0, NULL)
+                       : NULL;
+    if (page != NULL) status = refuse_other_source(page, stream, error);
+    json_decref(page);
+    dp_client_response_release(&response);
+    return status;
+}
+
+/* The refusal names every blocker; the first one is the error's code. */
+static dp_status refuse_changed_source(dp_slice body, dp_error *error)
+{
+    json_t *root = json_loadb(body.data, body.length, 0, NULL);
+    const json_t *list = json_object_get(root, "blockers");
+    const char *first = json_string_value(json_array_get(list, 0));
+    char *all = list == NULL ? NULL : json_dumps(list, JSON_COMPACT);
+    dp_error_set_code(error, DP_STATUS_BLOCKED, first == NULL ? "source_changed" : first,
+                      "%.60s: the stream was written from another source or with other settings: %.400s",
+                      first == NULL ? "source_changed" : first, all == NULL ? "" : all);
+    dp_error_hint(error,
+                  "change it back, start a new pipeline, or, when what was delivered was compared with "
+                  "the source, accept it once with --accept-source-change");
+    free(all);
+    json_decref(root);
+    return DP_STATUS_BLOCKED;
+}
+
+static dp_status put_settings(http_sink *sink, const dp_batch_source *stream, dp_slice settings, bool accept,
+                              dp_error *error)
+{
+    dp_buffer json = DP_BUFFER_INIT(64u << 20);
+    dp_json_writer writer = dp_json_writer_compact(&json);
+    dp_json_begin_object(&writer);
+    dp_json_key(&writer, "source");
+    dp_json_string(&writer, stream->source);
+    dp_json_key(&writer, "backend");
+    dp_json_string(&writer, dp_backend_text(stream->backend));
+    dp_json_key(&writer, "identity");
+    dp_json_string(&writer, dp_identity_text(stream->identity));
+    dp_json_key(&writer, "settings");
+    dp_json_raw(&writer, settings);
+    dp_json_key(&writer, "accept");
+    dp_json_bool(&writer, accept);
+    dp_json_end_object(&writer);
+    dp_client_request request = {.method = "PUT", .url = sink->source_url, .body = dp_buffer_slice(&json)};
+    dp_client_response response = DP_CLIENT_RESPONSE_INIT;
+    dp_error cause = DP_ERROR_INIT;
+    dp_status status = json.failed ? dp_error_no_memory(&cause, "the source's settings")
+                                   : dp_client_request_send(sink->client, &request, &response, &cause);
+    if (response.http_status == 409) {
+        status = refuse_changed_source(response.body, error);
+    } else if (response.http_status == 404 || response.http_status == 405 || response.http_status == 501) {
+        status = DP_STATUS_OK; /* another endpoint that answers with receipts keeps no settings */
+    } else if (response.http_status >= 400) {
+        status = dp_batch_refusal((unsigned)response.http_status, response.body, error);
+    } else if (status != DP_STATUS_OK && error->status == DP_STATUS_OK) {
+        *error = cause;
+    }
+    dp_client_response_release(&response);
+    dp_buffer_release(&json);
+    return status;
+}
+
+static dp_status announce(void *self, const dp_batch_source *stream, dp_slice settings, bool accept,
+                          dp_error *error)
+{
+    dp_status status = accept ? DP_STATUS_OK : check_other_sources(self, stream, error);
+    if (status == DP_STATUS_OK) status = put_settings(self, stream, settings, accept, error);
+    if (status != DP_STATUS_OK) dp_error_while(error, "telling the server what the stream reads from");
+    return status;
+}
+
 static void close_sink(void *self)
 {
     http_sink *sink = self;
@@ -209,7 +315,9 @@ dp_status dp_http_sink_open(const dp_http_sink_options *options, dp_batch_sink *
         snprintf(self->authorization, sizeof self->authorization, "Bearer %s", options->token);
     if (!build_url(self->batches_url, options->pipeline, "/batches") ||
         !build_url(self->offsets_url, options->pipeline, "/offsets") ||
-        !build_url(self->quarantine_url, options->pipeline, "/quarantine")) {
+        !build_url(self->quarantine_url, options->pipeline, "/quarantine") ||
+        !build_url(self->pipeline_url, options->pipeline, "") ||
+        !build_url(self->source_url, options->pipeline, "/source")) {
         status = dp_error_set(error, DP_STATUS_USAGE, "--pipeline: the name is too long");
     }
     if (status == DP_STATUS_OK) status = open_client(self, options, error);
@@ -224,6 +332,7 @@ dp_status dp_http_sink_open(const dp_http_sink_options *options, dp_batch_sink *
         .submit = submit,
         .wait = wait_for_answer,
         .quarantine = quarantine,
+        .announce = announce,
         .close = close_sink,
     };
     return DP_STATUS_OK;

@@ -1,0 +1,254 @@
+/* dpone cdc status: where slot and stored offset stand, and how far they are behind. */
+#include <signal.h>
+#include <stdlib.h>
+
+#include "base/clock.h"
+#include "base/json_writer.h"
+#include "base/sql_quote.h"
+#include "cdc/postgres_inspect.h"
+#include "cli/commands.h"
+#include "cli/live_source.h"
+#include "cli/stream_options.h"
+
+static const dp_option options[] = {
+    {.name = "source",
+     .argument = "DSN",
+     .help = "postgresql://USER@HOST:PORT/DATABASE",
+     .environment = "DPONE_SOURCE"},
+    {.name = "slot",
+     .argument = "NAME",
+     .help = "the replication slot",
+     .environment = "DPONE_SLOT",
+     .required = true},
+    {.name = "pipeline", .argument = "NAME", .help = "also show the pipeline's stored offset"},
+    DP_OPTION_SERVER,
+    DP_OPTION_TOKEN_FILE,
+    {.name = "watch", .help = "again and again until interrupted"},
+    {.name = "interval-s",
+     .argument = "SECONDS",
+     .help = "how long --watch waits in between",
+     .default_text = "2"},
+    {.name = "stall-s",
+     .argument = "SECONDS",
+     .help = "with --watch: say 'stalled' when the slot has not moved for so long though it is behind",
+     .default_text = "60"},
+    {.name = "format",
+     .argument = "FORMAT",
+     .help = "for people, or one JSON object a line",
+     .default_text = "text",
+     .choices = "text|json"},
+    {.name = NULL},
+};
+
+static volatile sig_atomic_t stop_requested;
+
+static void on_stop_signal(int signal_number)
+{
+    (void)signal_number;
+    stop_requested = 1;
+}
+
+/* One look at everything. */
+typedef struct sample {
+    dp_postgres_server server;
+    dp_postgres_slot slot;
+    bool has_lag_seconds;
+    double lag_seconds; /* from the last flush that the reader confirmed */
+    bool has_stored;
+    dp_lsn stored;
+    dp_error offset_trouble;
+    int64_t taken_us;
+} sample;
+
+typedef struct progress {
+    bool has_previous;
+    sample previous;
+    int64_t moved_us; /* when the slot last moved, or was not behind */
+} progress;
+
+static dp_status read_lag_seconds(dp_postgres_session *session, sample *now, dp_error *error)
+{
+    if (!now->slot.is_active) return DP_STATUS_OK;
+    char sql[160];
+    snprintf(sql, sizeof sql,
+             "SELECT round(extract(epoch FROM coalesce(flush_lag, interval '0'))::numeric, 3)::text FROM "
+             "pg_stat_replication WHERE pid = %lld",
+             (long long)now->slot.active_pid);
+    dp_postgres_rows *rows;
+    dp_status status = dp_postgres_query(session, sql, &rows, error);
+    if (status != DP_STATUS_OK) return status;
+    if (dp_postgres_row_count(rows) == 1) {
+        now->has_lag_seconds = true;
+        now->lag_seconds = strtod(dp_postgres_value(rows, 0, 0).data, NULL);
+    }
+    dp_postgres_rows_free(rows);
+    return DP_STATUS_OK;
+}
+
+static dp_status take_sample(const dp_invocation *invocation, sample *now, dp_error *error)
+{
+    *now = (sample){.taken_us = dp_clock_monotonic_us()};
+    dp_postgres_session *session;
+    dp_status status = dp_postgres_connect(dp_invocation_text(invocation, "source"), false, &session, error);
+    if (status != DP_STATUS_OK) return status;
+    status = dp_postgres_read_server(session, &now->server, error);
+    if (status == DP_STATUS_OK)
+        status = dp_postgres_read_slot(session, dp_invocation_text(invocation, "slot"), &now->slot, error);
+    if (status == DP_STATUS_OK) status = read_lag_seconds(session, now, error);
+    dp_postgres_disconnect(session);
+    if (status == DP_STATUS_OK && dp_invocation_text(invocation, "pipeline") != NULL)
+        dp_live_stored_offset(invocation, &now->has_stored, &now->stored, &now->offset_trouble);
+    return status;
+}
+
+static const char *state_of(const dp_postgres_slot *slot)
+{
+    if (!slot->exists) return "missing";
+    if (slot->is_invalidated) return "invalidated";
+    return slot->is_active ? "active" : "inactive";
+}
+
+static bool is_stalled(const progress *self, const sample *now, uint64_t stall_s)
+{
+    return now->slot.lag_bytes > 0 && now->taken_us - self->moved_us >= (int64_t)stall_s * 1000000;
+}
+
+static double rate_of(const progress *self, const sample *now)
+{
+    int64_t passed_us = now->taken_us - self->previous.taken_us;
+    if (!self->has_previous || passed_us <= 0) return 0;
+    return (double)(now->slot.confirmed.value - self->previous.slot.confirmed.value) * 1e6 /
+           (double)passed_us;
+}
+
+static void put_position(dp_json_writer *json, const char *key, bool has_position, dp_lsn position)
+{
+    char text[DP_LSN_TEXT_BYTES];
+    dp_lsn_format(position, text);
+    dp_json_key(json, key);
+    dp_json_text(json, has_position ? text : NULL);
+}
+
+static void render_json(const dp_invocation *invocation, const sample *now, const progress *self,
+                        bool stalled, dp_buffer *out)
+{
+    char number[32];
+    dp_json_writer json = dp_json_writer_compact(out);
+    dp_json_begin_object(&json);
+    dp_json_key(&json, "slot");
+    dp_json_text(&json, dp_invocation_text(invocation, "slot"));
+    dp_json_key(&json, "state");
+    dp_json_text(&json, stalled ? "stalled" : state_of(&now->slot));
+    dp_json_key(&json, "plugin");
+    dp_json_text(&json, now->slot.exists ? now->slot.plugin : NULL);
+    dp_json_key(&json, "wal_status");
+    dp_json_text(&json, now->slot.wal_status[0] != '\0' ? now->slot.wal_status : NULL);
+    put_position(&json, "confirmed", now->slot.has_confirmed, now->slot.confirmed);
+    put_position(&json, "stored_offset", now->has_stored, now->stored);
+    put_position(&json, "server_end", true, now->server.flushed);
+    dp_json_key(&json, "lag_bytes");
+    dp_json_i64(&json, now->slot.lag_bytes);
+    dp_json_key(&json, "lag_seconds");
+    snprintf(number, sizeof number, "%.3f", now->lag_seconds);
+    dp_json_raw(&json, now->has_lag_seconds ? dp_slice_of_text(number) : DP_SLICE_LITERAL("null"));
+    dp_json_key(&json, "retained_bytes");
+    dp_json_i64(&json, now->slot.retained_bytes);
+    dp_json_key(&json, "bytes_per_second");
+    snprintf(number, sizeof number, "%.0f", rate_of(self, now));
+    dp_json_raw(&json, self->has_previous ? dp_slice_of_text(number) : DP_SLICE_LITERAL("null"));
+    dp_json_end_object(&json);
+    dp_buffer_append_byte(out, '\n');
+}
+
+static void render_text(const dp_invocation *invocation, const sample *now, const progress *self,
+                        bool stalled, dp_buffer *out)
+{
+    char confirmed[DP_LSN_TEXT_BYTES];
+    char stored[DP_LSN_TEXT_BYTES];
+    char end[DP_LSN_TEXT_BYTES];
+    dp_lsn_format(now->slot.confirmed, confirmed);
+    dp_lsn_format(now->stored, stored);
+    dp_lsn_format(now->server.flushed, end);
+    dp_buffer_append_format(out, "slot %s: %s%s%s, confirmed %s, server at %s, behind %lld bytes",
+                            dp_invocation_text(invocation, "slot"), stalled ? "stalled, " : "",
+                            state_of(&now->slot), now->slot.exists ? "" : " (dpone cdc setup creates it)",
+                            now->slot.has_confirmed ? confirmed : "-", end, (long long)now->slot.lag_bytes);
+    if (now->has_lag_seconds) dp_buffer_append_format(out, " (%.3f s)", now->lag_seconds);
+    dp_buffer_append_format(out, ", holds back %lld bytes", (long long)now->slot.retained_bytes);
+    if (dp_invocation_text(invocation, "pipeline") != NULL) {
+        bool is_known = now->offset_trouble.status == DP_STATUS_OK;
+        dp_buffer_append_format(out, ", stored offset %s",
+                                now->has_stored ? stored
+                                : is_known      ? "none"
+                                                : "unknown");
+        if (!is_known) dp_buffer_append_format(out, " (%s)", now->offset_trouble.message);
+    }
+    if (self->has_previous) dp_buffer_append_format(out, ", %.0f bytes/s", rate_of(self, now));
+    dp_buffer_append_byte(out, '\n');
+}
+
+static dp_status show(const dp_invocation *invocation, progress *self, uint64_t stall_s, sample *now,
+                      dp_error *error)
+{
+    dp_status status = take_sample(invocation, now, error);
+    if (status != DP_STATUS_OK) return status;
+    bool has_moved = !self->has_previous || now->slot.lag_bytes == 0 ||
+                     now->slot.confirmed.value != self->previous.slot.confirmed.value;
+    if (has_moved) self->moved_us = now->taken_us;
+    bool stalled = is_stalled(self, now, stall_s);
+    dp_buffer out = DP_BUFFER_INIT(65536);
+    if (strcmp(dp_invocation_text(invocation, "format"), "json") == 0) {
+        render_json(invocation, now, self, stalled, &out);
+    } else {
+        render_text(invocation, now, self, stalled, &out);
+    }
+    self->previous = *now;
+    self->has_previous = true;
+    return dp_print_and_release(&out, error);
+}
+
+static dp_status run(dp_invocation *invocation, int *exit_code, dp_error *error)
+{
+    uint64_t interval_s = 0;
+    uint64_t stall_s = 0;
+    dp_status status = dp_live_source_require(invocation, error);
+    if (status == DP_STATUS_OK)
+        status = dp_invocation_u64(invocation, "interval-s", 1, 86400, &interval_s, error);
+    if (status == DP_STATUS_OK) status = dp_invocation_u64(invocation, "stall-s", 1, 86400, &stall_s, error);
+    if (status != DP_STATUS_OK) return status;
+    struct sigaction action = {.sa_handler = on_stop_signal};
+    sigemptyset(&action.sa_mask);
+    sigaction(SIGINT, &action, NULL);
+    sigaction(SIGTERM, &action, NULL);
+    progress self = {.has_previous = false};
+    sample now = {.has_stored = false};
+    bool again = dp_invocation_switch(invocation, "watch");
+    do {
+        status = show(invocation, &self, stall_s, &now, error);
+        for (uint64_t i = 0; again && i < interval_s * 10 && !stop_requested; i++) {
+            dp_clock_sleep_ms(100);
+        }
+    } while (again && status == DP_STATUS_OK && !stop_requested);
+    if (status == DP_STATUS_OK && (!now.slot.exists || now.slot.is_invalidated)) *exit_code = 1;
+    return status;
+}
+
+const dp_command dp_command_cdc_status = {
+    .path = "cdc status",
+    .summary = "show where a slot and its stored offset stand, and how far behind they are",
+    .arguments = "",
+    .description =
+        "Lag in bytes is the log between what the reader confirmed and the server's end; lag in "
+        "seconds is what the server measured for the reader that is connected. Held back is the log "
+        "that the server keeps for the slot.",
+    .examples =
+        "  dpone cdc status --source postgresql://dpone@db.example/shop --slot orders --pipeline orders\n"
+        "      one line\n"
+        "  dpone cdc status --source postgresql://dpone@db.example/shop --slot orders --watch --format "
+        "json\n"
+        "      a line every two seconds, for other programs\n",
+    .options = options,
+    .exit_codes = "0 the slot can be read, 1 it is missing or invalidated, 2 usage, 3 the source cannot be "
+                  "reached",
+    .run = run,
+};
