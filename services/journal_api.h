@@ -115,8 +115,9 @@ void dp_journal_api_put_source(dp_journal_api *api, dp_slice pipeline, dp_slice 
 /* The first 1000, oldest first: {"quarantine":[…]}. */
 void dp_journal_api_list_quarantine(dp_journal_api *api, dp_slice pipeline, dp_api_reply *reply);
 
-/* Keeps changes that could not be sent: body {"source":…,"backend":…,"records":[{"code":…,"reason":…,
- * "context":{…},"event":{…}}]}, the records as cdc/poison.h writes them. 200 {"added":n}, durable. */
+/* Keeps changes that could not be sent: body {"code":…,"reason":…,"context":{…},"event":…}, a record as
+ * cdc/poison.h writes it, or {"records":[…]}; "source" and "backend" beside either. 200 {"added":n}, durable.
+ */
 void dp_journal_api_add_quarantine(dp_journal_api *api, dp_slice pipeline, dp_slice body,
                                    dp_api_reply *reply);
 

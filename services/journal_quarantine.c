@@ -106,7 +106,8 @@ static dp_slice find_text(const json_t *record, const char *name)
     static const char *const places[] = {"event", "context"};
     for (size_t i = 0; i < sizeof places / sizeof places[0]; i++) {
         const json_t *value = json_object_get(json_object_get(record, places[i]), name);
-        if (json_is_string(value)) return (dp_slice){json_string_value(value), json_string_length(value)};
+        if (json_is_string(value) && json_string_length(value) > 0)
+            return (dp_slice){json_string_value(value), json_string_length(value)};
     }
     return (dp_slice){NULL, 0};
 }
@@ -124,10 +125,10 @@ static dp_status take_record(quarantine_input *input, const json_t *record, dp_e
     if (status == DP_STATUS_OK) status = dp_json_body_text(record, "reason", true, &reason, error);
     if (status != DP_STATUS_OK) return status;
     const json_t *event = json_object_get(record, "event");
-    if (!json_is_object(event)) {
-        return dp_error_set_code(error, DP_STATUS_USAGE, "body_malformed", "\"event\": expected an object");
+    if (event == NULL) {
+        return dp_error_set_code(error, DP_STATUS_USAGE, "body_malformed", "\"event\": expected an event");
     }
-    char *text = json_dumps(event, JSON_COMPACT);
+    char *text = json_dumps(event, JSON_COMPACT | JSON_ENCODE_ANY);
     if (text == NULL) return dp_error_no_memory(error, "an event");
     input->events[input->count] = text;
     input->rows[input->count++] =
@@ -166,14 +167,17 @@ static dp_status store_records(dp_journal_api *api, const quarantine_input *inpu
     return status;
 }
 
+/* The body is one record, or an object with many; source and backend stand beside either. */
 static dp_status take_records(dp_journal_api *api, const json_t *body, quarantine_input *input,
                               dp_error *error)
 {
     const json_t *records = json_object_get(body, "records");
-    dp_status status = dp_json_body_text(body, "source", true, &input->source, error);
-    if (status == DP_STATUS_OK) status = dp_json_body_text(body, "backend", true, &input->backend, error);
+    dp_status status = dp_json_body_text(body, "source", false, &input->source, error);
+    if (status == DP_STATUS_OK) status = dp_json_body_text(body, "backend", false, &input->backend, error);
     if (status != DP_STATUS_OK) return status;
-    size_t count = json_array_size(records);
+    input->source = or_empty(input->source);
+    input->backend = or_empty(input->backend);
+    size_t count = records == NULL ? 1 : json_array_size(records);
     if (count == 0 || count > MAX_RECORDS) {
         return dp_error_set_code(error, DP_STATUS_USAGE, "body_malformed",
                                  "\"records\": expected an array of 1 to %d records", MAX_RECORDS);
@@ -182,14 +186,15 @@ static dp_status take_records(dp_journal_api *api, const json_t *body, quarantin
     input->events = calloc(count, sizeof *input->events);
     if (input->rows == NULL || input->events == NULL) return dp_error_no_memory(error, "records");
     for (size_t i = 0; i < count && status == DP_STATUS_OK; i++) {
-        status = take_record(input, json_array_get(records, i), error);
+        status = take_record(input, records == NULL ? body : json_array_get(records, i), error);
     }
     return status == DP_STATUS_OK ? store_records(api, input, error) : status;
 }
 
 void dp_journal_api_add_quarantine(dp_journal_api *api, dp_slice pipeline, dp_slice body, dp_api_reply *reply)
 {
-    static const char *const allowed[] = {"source", "backend", "records", NULL};
+    static const char *const allowed[] = {"source", "backend", "records", "code",
+                                          "reason", "context", "event",   NULL};
     dp_error error = DP_ERROR_INIT;
     quarantine_input input = {.pipeline = pipeline, .now_us = dp_clock_wall_us()};
     json_t *object = NULL;

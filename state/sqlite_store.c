@@ -40,7 +40,7 @@ dp_status sqlite_fail(sqlite_store *self, int code, const char *doing, dp_error 
 {
     dp_status status = status_of(code);
     const char *cause = self->connection == NULL ? sqlite3_errstr(code) : sqlite3_errmsg(self->connection);
-    dp_error_set(error, status, "unable to %s in '%s': %s", doing, self->path, cause);
+    dp_error_set(error, status, "unable to %s ('%s'): %s", doing, self->path, cause);
     if (status == DP_STATUS_BUSY) dp_error_hint(error, "another process holds the database; try again");
     return status;
 }
@@ -222,7 +222,7 @@ static dp_status sqlite_commit(dp_store *store, dp_error *error)
     if (code != SQLITE_DONE) {
         status = status_of(code);
         if (status == DP_STATUS_IO) status = DP_STATUS_COMMIT_UNKNOWN;
-        dp_error_set(error, status, "unable to commit in '%s': %s", self->path,
+        dp_error_set(error, status, "unable to commit ('%s'): %s", self->path,
                      sqlite3_errmsg(self->connection));
     }
     sqlite3_reset(statement);
