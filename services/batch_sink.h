@@ -17,6 +17,7 @@ typedef struct dp_batch_answer {
     unsigned http_status;
     dp_slice body;          /* valid until the next call on the sink */
     unsigned retry_after_s; /* 0: none given */
+    bool is_replayed;       /* the receipt of an earlier delivery: nothing was stored this time */
 } dp_batch_answer;
 
 typedef struct dp_batch_sink {

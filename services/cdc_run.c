@@ -82,8 +82,7 @@ static void report(cdc_run *run, const dp_error *trouble)
     run->options->report(run->options->report_context, run->summary, trouble);
 }
 
-/* --- offsets
- * ------------------------------------------------------------------------------------------------------ */
+/* --- offsets --- */
 
 static dp_status save_offset(cdc_run *run, dp_error *error)
 {
@@ -108,8 +107,7 @@ static dp_status save_offset_when_due(cdc_run *run, dp_error *error)
                                                                       : DP_STATUS_OK;
 }
 
-/* --- receipts and the gate
- * ---------------------------------------------------------------------------------------- */
+/* --- receipts and the gate --- */
 
 static dp_status refuse_by_gate(cdc_run *run, const dp_gate_result *result, dp_error *error)
 {
@@ -147,25 +145,26 @@ static dp_status pass_gate(cdc_run *run, dp_receipt *receipt, const dp_batch_off
 }
 
 static dp_status take_receipt(cdc_run *run, const dp_batch_body *body, const dp_batch_offsets *offsets,
-                              bool has_duplicates, dp_slice answer, dp_error *error)
+                              bool has_duplicates, const dp_batch_answer *answer, dp_error *error)
 {
     dp_receipt receipt;
     dp_batch_counts counts;
-    dp_status status = dp_receipt_parse(answer, "receipt", &receipt, error);
-    if (status == DP_STATUS_OK) status = dp_batch_answer_check(answer, body, &counts, error);
+    dp_status status = dp_receipt_parse(answer->body, "receipt", &receipt, error);
+    if (status == DP_STATUS_OK) status = dp_batch_answer_check(answer->body, body, &counts, error);
     if (status != DP_STATUS_OK) return status;
     dp_crash_point(DP_CRASH_RECEIPT_READ);
     run->summary->batch_count++;
     run->summary->event_count += body->event_count;
-    run->summary->accepted_count += counts.accepted_count;
-    run->summary->duplicate_count += counts.duplicate_count;
+    /* A replayed receipt tells what an earlier delivery stored: this one stored nothing. */
+    uint64_t accepted_count = answer->is_replayed ? 0 : counts.accepted_count;
+    run->summary->accepted_count += accepted_count;
+    run->summary->duplicate_count += body->event_count - accepted_count;
     if (!offsets->has_next_offset)
         return DP_STATUS_OK; /* staged, or nothing that moves the offset: the gate is not asked */
     return pass_gate(run, &receipt, offsets, has_duplicates, error);
 }
 
-/* --- delivery
- * ----------------------------------------------------------------------------------------------------- */
+/* --- delivery --- */
 
 /* Waits for the batch in flight, looking after the source meanwhile. */
 static dp_status await_answer(cdc_run *run, dp_batch_answer *answer, dp_error *error)
@@ -250,8 +249,7 @@ static dp_status complete_delivery(cdc_run *run, dp_batch_body *body, const dp_b
     if (status != DP_STATUS_OK) return status;
     if (answer.http_status == 413 && body->event_count > 1)
         return deliver_in_parts(run, body, offsets, has_duplicates, error);
-    if (answer.http_status == 200)
-        return take_receipt(run, body, offsets, has_duplicates, answer.body, error);
+    if (answer.http_status == 200) return take_receipt(run, body, offsets, has_duplicates, &answer, error);
     dp_batch_refusal(answer.http_status, answer.body, error);
     dp_error_hint(error, "nothing of the batch was stored and the offset has not moved; batch %.64s",
                   body->batch_id);
@@ -343,8 +341,7 @@ static dp_status send_batch(cdc_run *run, dp_error *error)
     return DP_STATUS_OK;
 }
 
-/* --- from records to batches
- * -------------------------------------------------------------------------------------- */
+/* --- from records to batches --- */
 
 static void note_first_line(cdc_run *run)
 {
@@ -490,8 +487,7 @@ static void take_idle_position(cdc_run *run, dp_lsn position)
     note_first_line(run);
 }
 
-/* --- the loop
- * ----------------------------------------------------------------------------------------------------- */
+/* --- the loop --- */
 
 static bool is_batch_due(const cdc_run *run)
 {

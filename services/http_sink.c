@@ -159,6 +159,8 @@ static dp_status wait_for_answer(void *self, int timeout_ms, bool *done, dp_batc
         return error->status;
     }
     *answer = (dp_batch_answer){.http_status = (unsigned)response->http_status, .body = response->body};
+    answer->is_replayed =
+        dp_slice_equal_text(dp_client_response_header(response, "Idempotency-Replayed"), "true");
     if (response->retry_after_us > 0) answer->retry_after_s = (unsigned)(response->retry_after_us / 1000000);
     return DP_STATUS_OK;
 }

@@ -207,18 +207,22 @@ static dp_status wait_for_answer(void *self, int timeout_ms, bool *done, dp_batc
     case FAIL_TRANSPORT: return dp_error_set(error, DP_STATUS_REMOTE, "connection refused");
     case ANSWER_503:
         *answer =
-            (dp_batch_answer){503, DP_SLICE_LITERAL("{\"detail\":\"busy\",\"code\":\"store_busy\"}"), 0};
+            (dp_batch_answer){.http_status = 503,
+                              .body = DP_SLICE_LITERAL("{\"detail\":\"busy\",\"code\":\"store_busy\"}")};
         break;
     case ANSWER_413:
-        *answer =
-            (dp_batch_answer){413, DP_SLICE_LITERAL("{\"detail\":\"large\",\"code\":\"batch_too_large\"}"),
-                              0};
+        *answer = (dp_batch_answer){.http_status = 413,
+                                    .body = DP_SLICE_LITERAL(
+                                        "{\"detail\":\"large\",\"code\":\"batch_too_large\"}")};
         break;
     case ANSWER_409_CONFLICT:
-        *answer = (dp_batch_answer){
-            409, DP_SLICE_LITERAL("{\"detail\":\"other content\",\"code\":\"event_conflict\"}"), 0};
+        *answer = (dp_batch_answer){.http_status = 409,
+                                    .body = DP_SLICE_LITERAL(
+                                        "{\"detail\":\"other content\",\"code\":\"event_conflict\"}")};
         break;
-    case ANSWER_GARBAGE: *answer = (dp_batch_answer){200, DP_SLICE_LITERAL("<html>"), 0}; break;
+    case ANSWER_GARBAGE:
+        *answer = (dp_batch_answer){.http_status = 200, .body = DP_SLICE_LITERAL("<html>")};
+        break;
     case ACCEPT:
     case ANSWER_NOT_COMMITTED:
     case ANSWER_WRONG_BATCH:
