@@ -52,9 +52,9 @@ dp_status dp_decoder_feed(dp_decoder *decoder, const dp_record *record, dp_error
     return decoder->plugin->feed(decoder, record, error);
 }
 
-void dp_decoder_set_numeric_as_string(dp_decoder *decoder, bool numeric_as_string)
+void dp_decoder_set_trust_nulls(dp_decoder *decoder, bool trust_nulls)
 {
-    decoder->numeric_as_string = numeric_as_string;
+    decoder->trust_nulls = trust_nulls;
 }
 
 uint64_t dp_decoder_doubtful_null_count(const dp_decoder *decoder)

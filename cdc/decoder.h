@@ -43,10 +43,11 @@ void dp_decoder_free(dp_decoder *decoder);
 /* Decodes one record and delivers what it holds. */
 dp_status dp_decoder_feed(dp_decoder *decoder, const dp_record *record, dp_error *error);
 
-/* Says that the wal2json output was made with numeric-data-types-as-string, so that a null float or numeric
- * is NULL and never NaN or Infinity. Without it the stream itself has to show that; where it does not, such a
- * null is refused for a table without a configured key and counted for a table with one. */
-void dp_decoder_set_numeric_as_string(dp_decoder *decoder, bool numeric_as_string);
+/* Says to take a null float or numeric of wal2json for NULL. wal2json prints NaN and Infinity as null too,
+ * unless its option numeric-data-types-as-string is on. Without trust the stream itself has to show that it
+ * is; where it does not, such a null is refused for a table without a configured key and counted for a table
+ * with one. */
+void dp_decoder_set_trust_nulls(dp_decoder *decoder, bool trust_nulls);
 
 /* Changes so far with a null float or numeric that may have been NaN or Infinity: worth a warning. */
 uint64_t dp_decoder_doubtful_null_count(const dp_decoder *decoder);

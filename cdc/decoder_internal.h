@@ -27,7 +27,7 @@ struct dp_decoder {
     dp_table_cache *tables;
     dp_arena *scratch; /* reset before each record */
 
-    bool numeric_as_string;
+    bool trust_nulls;
     uint64_t doubtful_null_count;
 
     bool in_transaction;

@@ -8,7 +8,7 @@
 typedef struct dp_postgres_link {
     dp_postgres_source_options options;
     dp_plugin plugin;
-    bool is_replication; /* set before opening */
+    bool is_replication;              /* set before opening */
     dp_postgres_session *session;     /* NULL: not connected */
     dp_postgres_expectation expected; /* of the server, from the first connection on */
     dp_postgres_slot slot;            /* as it was when last asked */

@@ -331,7 +331,7 @@ static dp_status merge_rows(dp_decoder *decoder, const dp_value **before, dp_err
 static dp_status check_doubtful_null(dp_decoder *decoder, const dp_table *table, dp_error *error)
 {
     const dp_wal2json *wal2json = decoder->state;
-    if (!wal2json->has_doubtful_null || decoder->numeric_as_string) return DP_STATUS_OK;
+    if (!wal2json->has_doubtful_null || decoder->trust_nulls) return DP_STATUS_OK;
     if (wal2json->number_strings_seen && !wal2json->numbers_seen) return DP_STATUS_OK;
     decoder->doubtful_null_count++;
     if (table->key_count > 0) return DP_STATUS_OK;
@@ -342,7 +342,7 @@ static dp_status check_doubtful_null(dp_decoder *decoder, const dp_table *table,
         DP_SLICE_PRINT(table->name));
     dp_error_hint(
         error, "read the slot with wal2json's option \"numeric-data-types-as-string\" on, configure a unique "
-               "key for the table, or use pgoutput");
+               "key for the table, use pgoutput, or take every null for NULL with --trust-nulls");
     return DP_STATUS_DATA;
 }
 

@@ -11,6 +11,7 @@ static const dp_option options[] = {
     DP_OPTION_PLUGIN,
     DP_OPTION_UNIQUE_KEY,
     DP_OPTION_IDENTITY,
+    DP_OPTION_TRUST_NULLS,
     {.name = "format",
      .argument = "FORMAT",
      .help = "events: event and commit lines; rows: the data with _dpone_cdc_* members",
@@ -68,6 +69,13 @@ static void warn(const dp_decode_options *decode, const dp_decode_summary *summa
         fprintf(stderr, "dpone: warning: a pipe from pg_recvlogical can lose changes: it confirms them "
                         "before they are read here\n");
     }
+    if (summary->doubtful_null_count > 0) {
+        fprintf(stderr,
+                "dpone: warning: %llu events have a null float or numeric that may have been NaN or "
+                "Infinity, which "
+                "wal2json prints alike unless its option numeric-data-types-as-string is on\n",
+                (unsigned long long)summary->doubtful_null_count);
+    }
     if (summary->poison_count > 0) {
         fprintf(stderr, "dpone: %llu changes went into quarantine: %s\n",
                 (unsigned long long)summary->poison_count, decode->quarantine_path);
@@ -96,6 +104,7 @@ static dp_status read_options(const dp_invocation *invocation, dp_decode_options
     decode->style = dp_invocation_switch(invocation, "typed") ? DP_ROW_TYPED : DP_ROW_EXACT;
     decode->format =
         strcmp(dp_invocation_text(invocation, "format"), "rows") == 0 ? DP_DECODE_ROWS : DP_DECODE_EVENTS;
+    decode->trust_nulls = dp_invocation_switch(invocation, "trust-nulls");
     decode->require_id = dp_invocation_switch(invocation, "require-id");
     dp_status status =
         dp_invocation_u64(invocation, "max-record-bytes", 1024, (uint64_t)1 << 32, &max_record_bytes, error);

@@ -33,6 +33,7 @@ static const dp_option options[] = {
     DP_OPTION_IDENTITY,
     DP_OPTION_INPUT_FORMAT,
     DP_OPTION_PLUGIN,
+    DP_OPTION_TRUST_NULLS,
     {.name = "batch-events",
      .argument = "COUNT",
      .help = "send a batch after so many events",
@@ -264,6 +265,7 @@ static dp_status run_command(dp_invocation *invocation, int *exit_code, dp_error
         run.on_poison = strcmp(dp_invocation_text(invocation, "on-poison"), "stop") == 0
                             ? DP_ON_POISON_STOP
                             : DP_ON_POISON_QUARANTINE;
+        run.trust_nulls = dp_invocation_switch(invocation, "trust-nulls");
         run.from_start = dp_invocation_switch(invocation, "from-start");
         install_stop_signals();
         dp_cdc_run_summary summary = {.has_offset = false};

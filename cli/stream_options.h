@@ -43,6 +43,13 @@
         .choices = "auto|pgoutput|test_decoding|wal2json-1|wal2json-2", .default_text = "auto"               \
     }
 
+#define DP_OPTION_TRUST_NULLS                                                                                \
+    {                                                                                                        \
+        .name = "trust-nulls",                                                                               \
+        .help =                                                                                              \
+            "wal2json: take a null float or numeric for NULL, though NaN and Infinity are printed so too"    \
+    }
+
 #define DP_UNIQUE_KEY_AUTO "auto" /* asks a live source for primary keys; no specification looks like it */
 
 /* Whether --unique-key auto is among the keys. */

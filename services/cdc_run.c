@@ -465,6 +465,7 @@ static dp_status on_record(void *context, const dp_record *record, dp_error *err
         dp_change_sink sink = {run, on_change, on_commit};
         run->decoder = dp_decoder_new(*run->options->plugin, run->options->keys, &sink);
         if (run->decoder == NULL) return dp_error_no_memory(error, "the decoder");
+        dp_decoder_set_trust_nulls(run->decoder, run->options->trust_nulls);
     }
     return dp_decoder_feed(run->decoder, record, error);
 }

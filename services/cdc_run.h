@@ -38,6 +38,7 @@ typedef struct dp_cdc_run_options {
         offset_interval_ms; /* offsets that passed the gate are saved at most this often, and at the end */
     uint64_t max_batches;   /* stop after so many; 0: no limit */
     dp_on_poison on_poison;
+    bool trust_nulls;                  /* dp_decoder_set_trust_nulls */
     bool from_start;                   /* send transactions again that the stored offset has passed */
     const volatile sig_atomic_t *stop; /* set from outside to end in order; may be NULL */
     /* Called about once a second with the counts so far, and before every wait for a sink that is down; may

@@ -80,7 +80,9 @@ static dp_status on_start(void *context, dp_capture_form form, dp_plugin plugin,
     run->summary->plugin = plugin;
     dp_change_sink sink = {run, on_change, on_commit};
     run->decoder = dp_decoder_new(plugin, run->options->keys, &sink);
-    return run->decoder == NULL ? dp_error_no_memory(error, "the decoder") : DP_STATUS_OK;
+    if (run->decoder == NULL) return dp_error_no_memory(error, "the decoder");
+    dp_decoder_set_trust_nulls(run->decoder, run->options->trust_nulls);
+    return DP_STATUS_OK;
 }
 
 static dp_status on_record(void *context, const dp_record *record, dp_error *error)
@@ -157,6 +159,7 @@ dp_status dp_decode(const dp_decode_options *options, dp_decode_summary *summary
     decode_run run = {.options = options, .summary = summary};
     status = set_up(&run, error);
     if (status == DP_STATUS_OK) status = finish(&run, read_all(&run, &input, error), error);
+    if (run.decoder != NULL) summary->doubtful_null_count = dp_decoder_doubtful_null_count(run.decoder);
     dp_decoder_free(run.decoder);
     dp_capture_reader_free(run.reader);
     dp_event_writer_free(run.writer);

@@ -20,8 +20,9 @@ typedef struct dp_decode_summary {
     uint64_t record_count;
     uint64_t event_count;
     uint64_t transaction_count;
-    uint64_t poison_count;     /* put into quarantine */
-    uint64_t without_id_count; /* events whose form carries no position */
+    uint64_t poison_count;        /* put into quarantine */
+    uint64_t without_id_count;    /* events whose form carries no position */
+    uint64_t doubtful_null_count; /* events of wal2json with a null that may have been NaN or Infinity */
 } dp_decode_summary;
 
 typedef struct dp_decode_options {
@@ -31,6 +32,7 @@ typedef struct dp_decode_options {
     dp_identity_kind identity;
     dp_row_style style;
     dp_decode_format format;
+    bool trust_nulls;            /* dp_decoder_set_trust_nulls */
     bool require_id;             /* an event without an id is an error */
     const char *quarantine_path; /* NULL: poison stops */
     /* Called after each piece of input; may be NULL. */

@@ -187,7 +187,7 @@ static void a_null_float_may_be_nan_unless_the_stream_shows_numbers_as_strings(v
         const char *before; /* an insert decoded first, or NULL */
         const char *record;
         const char *refusal; /* NULL: decodes */
-        bool numeric_as_string;
+        bool trust_nulls;
     } cases[] = {
         {NULL, FLOAT_NULL, "byte 96: column 'f' of 's.t' is null, which wal2json also prints for NaN", false},
         {NULL, INSERT(COLUMN("n", "numeric(3,1)", "null")), "byte 92: column 'n'", false},
@@ -204,7 +204,7 @@ static void a_null_float_may_be_nan_unless_the_stream_shows_numbers_as_strings(v
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         decoded_text decoded;
         decoded_text_open(&decoded, DP_PLUGIN_WAL2JSON_2);
-        dp_decoder_set_numeric_as_string(decoded.decoder, cases[i].numeric_as_string);
+        dp_decoder_set_trust_nulls(decoded.decoder, cases[i].trust_nulls);
         decoded_text_expect(&decoded, BEGIN_2, "");
         if (cases[i].before != NULL) decoded_text_expect(&decoded, cases[i].before, NULL);
         if (cases[i].refusal == NULL) {
