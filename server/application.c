@@ -6,6 +6,7 @@
 
 #include "base/clock.h"
 #include "base/json_writer.h"
+#include "server/assets.h"
 #include "server/exchange.h"
 #include "server/process_figures.h"
 #include "server/request_target.h"
@@ -238,10 +239,38 @@ static void answer_metrics(dp_exchange *exchange)
     pthread_mutex_unlock(&application->lock);
     dp_buffer text = DP_BUFFER_INIT(4 << 20);
     dp_metrics_render(&application->metrics, &gauges, &text);
+    if (application->journal_metrics != NULL) {
+        dp_journal_metrics_render(application->journal_metrics, &text);
+        dp_journal_metrics_refresh(application->journal_metrics, application->readers,
+                                   dp_clock_monotonic_us());
+    }
     dp_http_response response = {.status = 200};
     dp_exchange_respond(exchange, &response, "text/plain; version=0.0.4; charset=utf-8",
                         dp_buffer_slice(&text));
     dp_buffer_release(&text);
+}
+
+/* ---- documents ---- */
+
+static void answer_document(dp_exchange *exchange)
+{
+    dp_http_response response = {.status = 200};
+    if (!atomic_load_explicit(&exchange->application->docs_enabled, memory_order_relaxed)) {
+        dp_exchange_respond_detail(exchange, 404, "Not Found");
+    } else if (exchange->route == DP_ROUTE_REDOC) {
+        response.status = 307;
+        dp_http_response_add(&response, "Location", "/docs");
+        dp_exchange_respond(exchange, &response, NULL, dp_slice_make("", 0));
+    } else if (exchange->route == DP_ROUTE_OPENAPI) {
+        dp_exchange_respond(exchange, &response, "application/json", dp_asset_openapi());
+    } else {
+        /* The page needs nothing but itself and this server. */
+        dp_http_response_add(
+            &response, "Content-Security-Policy",
+            "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; "
+            "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'");
+        dp_exchange_respond(exchange, &response, "text/html; charset=utf-8", dp_asset_docs());
+    }
 }
 
 /* ---- routing ---- */
@@ -291,7 +320,7 @@ static void answer_route(dp_exchange *exchange)
     case DP_ROUTE_METRICS: answer_metrics(exchange); return;
     case DP_ROUTE_OPENAPI:
     case DP_ROUTE_DOCS:
-    case DP_ROUTE_REDOC: break;
+    case DP_ROUTE_REDOC: answer_document(exchange); return;
     case DP_ROUTE_READY:
     case DP_ROUTE_PIPELINES:
     case DP_ROUTE_PIPELINE:
@@ -441,7 +470,6 @@ void dp_application_configure(dp_application *application, const dp_settings *se
     application->limits.cors_origins = origins == NULL ? NULL : strdup(origins);
     application->limits.request_timeout_us =
         (int64_t)dp_settings_number(settings, DP_SETTING_REQUEST_TIMEOUT) * 1000000;
-    application->limits.docs_enabled = dp_settings_number(settings, DP_SETTING_ENABLE_DOCS) != 0;
     application->admission.limit = (uint32_t)dp_settings_number(settings, DP_SETTING_MAX_CONCURRENCY);
     application->admission.max_queue = (uint32_t)dp_settings_number(settings, DP_SETTING_MAX_QUEUE);
     dp_idempotency_cache_configure(
@@ -449,11 +477,14 @@ void dp_application_configure(dp_application *application, const dp_settings *se
         (int64_t)dp_settings_number(settings, DP_SETTING_CACHE_TTL_SECONDS) * 1000000);
     dp_msg_admit_waiting(application);
     pthread_mutex_unlock(&application->lock);
+    atomic_store(&application->docs_enabled, dp_settings_number(settings, DP_SETTING_ENABLE_DOCS) != 0);
     atomic_store(&application->cors_enabled, dp_settings_number(settings, DP_SETTING_CORS_ENABLED) != 0);
 }
 
 static dp_status start_workers(dp_application *application, dp_error *error)
 {
+    application->journal_metrics = dp_journal_metrics_new(application->journal);
+    if (application->journal_metrics == NULL) return dp_error_no_memory(error, "the journal's figures");
     dp_status status = dp_worker_pool_new(READER_THREADS, MAX_WAITING_JOBS, &application->readers, error);
     if (status != DP_STATUS_OK) return status;
     return dp_worker_pool_new(WRITER_THREADS, MAX_WAITING_JOBS, &application->writers, error);
@@ -497,6 +528,7 @@ void dp_application_free(dp_application *application)
 {
     if (application == NULL) return;
     dp_application_finish_work(application);
+    dp_journal_metrics_free(application->journal_metrics);
     dp_idempotency_cache_free(application->cache);
     pthread_mutex_destroy(&application->lock);
     free(application->limits.cors_origins);

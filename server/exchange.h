@@ -11,6 +11,7 @@
 #include "server/application.h"
 #include "server/failure_state.h"
 #include "server/idempotency_cache.h"
+#include "server/journal_metrics.h"
 #include "server/request_target.h"
 #include "server/worker_pool.h"
 #include "services/journal_api.h"
@@ -59,7 +60,6 @@ typedef struct dp_exchange {
 /* What may change while running. Read under the lock. */
 typedef struct dp_application_limits {
     int64_t request_timeout_us;
-    bool docs_enabled;
     char *cors_origins; /* owned; NULL: any */
 } dp_application_limits;
 
@@ -70,12 +70,14 @@ struct dp_application {
     dp_idempotency_cache *cache;
     dp_application_limits limits;
     _Atomic bool cors_enabled;
+    _Atomic bool docs_enabled;
     dp_metrics metrics;
     dp_log *log;
     dp_http_server *http;
     int64_t started_us;
     int64_t started_wall_us;
     dp_journal_api *journal; /* NULL: without a state */
+    dp_journal_metrics *journal_metrics;
     dp_worker_pool *readers; /* work on the state that reads, and the work that writes */
     dp_worker_pool *writers;
     const char *token; /* "": none is configured */
