@@ -31,8 +31,11 @@
 #include "server/timer_heap.h"
 
 enum {
-    /* Bounds the header block. MHD clears all of it after every request, so more would cost time. */
-    CONNECTION_MEMORY_BYTES = 32 * 1024,
+    MAX_HEADER_BYTES = 32 * 1024,
+    /* More than 32 KiB makes MHD map the memory of a connection instead of taking it from the heap: an idle
+     * connection then holds next to nothing, and what a closed one held is given back. MHD clears all of it
+     * after every request, so much more would cost time. */
+    CONNECTION_MEMORY_BYTES = 36 * 1024,
     MAX_TARGET_BYTES = 8192,
     MAX_HEADERS = 100,
     INLINE_TARGET_BYTES = 128,
@@ -586,6 +589,10 @@ static void check_header(dp_http_request *request, const char *version)
 {
     MHD_get_connection_values_n(request->mhd, MHD_HEADER_KIND, collect_header, request);
     check_framing(request, version);
+    const union MHD_ConnectionInfo *info =
+        MHD_get_connection_info(request->mhd, MHD_CONNECTION_INFO_REQUEST_HEADER_SIZE);
+    if (info != NULL && info->header_size > MAX_HEADER_BYTES)
+        refuse(request, 431, "The header is larger than 32 KiB");
     if (strcmp(version, "HTTP/1.1") != 0 && strcmp(version, "HTTP/1.0") != 0)
         refuse(request, 400, "The protocol version is not HTTP/1.1 or HTTP/1.0");
     if (!is_token(request->method)) refuse(request, 400, "The method has a character that is not allowed");
