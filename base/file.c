@@ -13,7 +13,11 @@ static dp_status read_all(int descriptor, const char *name, size_t max_bytes, dp
 {
     size_t total = 0;
     for (;;) {
-        if (!dp_buffer_reserve(out, 16384)) return dp_error_no_memory(error, name);
+        size_t room = out->max_bytes - out->length;
+        if (!dp_buffer_reserve(out, room < 16384 ? room : 16384)) return dp_error_no_memory(error, name);
+        if (out->capacity == out->length) {
+            return dp_error_set(error, DP_STATUS_LIMIT, "%s is larger than %zu bytes", name, out->max_bytes);
+        }
         ssize_t got = read(descriptor, out->data + out->length, out->capacity - out->length);
         if (got == 0) return DP_STATUS_OK;
         if (got < 0 && errno == EINTR) continue;

@@ -33,7 +33,8 @@ void dp_sha256_free(dp_sha256 *hash)
 
 bool dp_sha256_begin(dp_sha256 *hash)
 {
-    /* Naming no algorithm starts over in the memory the context has; naming it again would free and allocate. */
+    /* Naming no algorithm starts over in the memory the context has; naming it again would free and allocate.
+     */
     return EVP_DigestInit_ex2(hash->context, NULL, NULL) == 1;
 }
 

@@ -59,6 +59,12 @@ typedef struct cdc_run {
     dp_lsn high_watermark;
 } cdc_run;
 
+static bool is_enough(const cdc_run *run)
+{
+    uint64_t sent_count = run->summary->batch_count + (run->is_in_flight ? 1 : 0);
+    return run->options->max_batches > 0 && sent_count >= run->options->max_batches;
+}
+
 static bool is_stopping(const cdc_run *run)
 {
     return run->options->stop != NULL && *run->options->stop != 0;
@@ -321,6 +327,7 @@ static dp_status compose_in_flight(cdc_run *run, dp_error *error)
 static dp_status send_batch(cdc_run *run, dp_error *error)
 {
     if (run->building_since_us == 0) return DP_STATUS_OK;
+    if (is_enough(run)) return DP_STATUS_CANCELLED; /* ends the poll; read_until_end knows why */
     dp_status status = finish_in_flight(run, error);
     if (status == DP_STATUS_OK) status = compose_in_flight(run, error);
     if (status != DP_STATUS_OK) return status;
@@ -496,12 +503,6 @@ static bool is_batch_due(const cdc_run *run)
     return dp_clock_monotonic_us() - run->building_since_us >= (int64_t)run->options->batch_wait_ms * 1000;
 }
 
-static bool is_enough(const cdc_run *run)
-{
-    uint64_t sent_count = run->summary->batch_count + (run->is_in_flight ? 1 : 0);
-    return run->options->max_batches > 0 && sent_count >= run->options->max_batches;
-}
-
 static int poll_timeout_ms(const cdc_run *run)
 {
     bool has_work = run->is_in_flight || run->building_since_us != 0;
@@ -587,6 +588,7 @@ static dp_status read_until_end(cdc_run *run, dp_error *error)
     dp_source_progress progress = {.ended = false};
     while (!progress.ended && !is_stopping(run) && !is_enough(run)) {
         dp_status status = poll_once(run, &progress, error);
+        if (status == DP_STATUS_CANCELLED && is_enough(run)) return DP_STATUS_OK;
         if (status != DP_STATUS_OK) return status;
         report(run, NULL);
     }

@@ -1,0 +1,209 @@
+"""`dpone cdc run` from a capture into a real server: what arrives, what a second run does, how it waits, stops and refuses."""
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import unittest
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+from support import pipeline  # noqa: E402
+from support.dpone import BINARY, SOURCE_DIR, clean_environment  # noqa: E402
+from support.dpone_server import DponeServer  # noqa: E402
+
+ORDERS = os.path.join(SOURCE_DIR, "examples", "captures", "orders.pgoutput.csv")
+KEYS = ["--unique-key", "public.orders=id", "--unique-key", "public.customers=id"]
+
+
+class RunTest(unittest.TestCase):
+    def setUp(self):
+        self.server = self.enterContext(DponeServer(state="sqlite:journal.db"))
+        self.folder = self.enterContext(tempfile.TemporaryDirectory())
+
+    def path(self, name, content=b""):
+        path = os.path.join(self.folder, name)
+        with open(path, "wb") as out:
+            out.write(content)
+        return path
+
+    def orders(self, first=None, last=None):
+        with open(ORDERS, "rb") as capture:
+            return b"".join(capture.readlines()[first:last])
+
+    def start(self, path, *options):
+        run = subprocess.Popen(pipeline.run_command(self.server.url, path, *options), stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                               env=clean_environment(), cwd="/")
+        self.addCleanup(run.stderr.close)
+        self.addCleanup(run.stdout.close)
+        self.addCleanup(run.wait)
+        self.addCleanup(run.kill)
+        return run
+
+    def wait_for_events(self, count, seconds=30):
+        give_up = time.monotonic() + seconds
+        while True:
+            held = sum("event_id" in line for line in pipeline.journal(self.server.url))
+            if held >= count:
+                return
+            self.assertLess(time.monotonic(), give_up, f"{held} of {count} events arrived")
+            time.sleep(0.05)
+
+    # --- what arrives ---
+
+    def test_the_journal_equals_what_decode_prints_from_every_form(self):
+        for name in ("main/pgoutput.csv", "main/pgoutput.copy.txt", "main/test_decoding.csv", "main/test_decoding.at.txt",
+                     "main/wal2json-2.csv", "main/wal2json-1-chunks.csv", "messages/pgoutput.csv"):
+            with self.subTest(name):
+                code, summary, errors = pipeline.run(self.server.url, pipeline.capture(name), "--batch-events", "40", pipeline=name)
+                if code == 4 and "numeric" in errors:
+                    continue  # wal2json's null for NaN: refused with a hint, see test_cli_decode.py
+                self.assertEqual(code, 0, errors)
+                expected = pipeline.decode(pipeline.capture(name))
+                self.assertEqual(pipeline.journal(self.server.url, name.replace("/", "%2F")), expected)
+                self.assertEqual(summary["accepted"], summary["events"])
+
+    def test_a_pipe_is_read_to_its_end(self):
+        command = [BINARY, "cdc", "run", "--pipeline", "orders", "--server", self.server.url, "--source-id", "shop", *KEYS]
+        done = subprocess.run(command, input=self.orders(), capture_output=True, env=clean_environment(), cwd="/")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertEqual(json.loads(done.stdout)["accepted"], 12)
+        self.assertEqual(done.stderr, b"")
+
+    def test_the_server_comes_from_the_environment(self):
+        code, summary, errors = 0, None, ""
+        done = subprocess.run([BINARY, "cdc", "run", "--pipeline", "orders", "--source", ORDERS, "--until-end"], capture_output=True,
+                              env=clean_environment(DPONE_SERVER=self.server.url), cwd="/")
+        self.assertEqual(done.returncode, 0, done.stderr)
+
+    def test_a_growing_file_is_followed(self):
+        path = self.path("growing.csv", self.orders(last=9))
+        run = self.start(path, *KEYS, "--batch-wait-ms", "10")
+        self.wait_for_events(4)
+        with open(path, "ab") as out:
+            rest = self.orders(first=9)
+            out.write(rest[:100])
+            out.flush()
+            time.sleep(0.3)
+            out.write(rest[100:])
+        self.wait_for_events(12)
+        run.send_signal(signal.SIGTERM)
+        self.assertEqual(run.wait(20), 0)
+        self.assertEqual(pipeline.journal(self.server.url), pipeline.decode(ORDERS, *KEYS))
+        self.assertEqual(pipeline.stored_offset(self.server.url), pipeline.ends(pipeline.decode(ORDERS))[-1])
+
+    def test_a_followed_file_that_shrinks_is_an_error(self):
+        path = self.path("growing.csv", self.orders())
+        run = self.start(path, *KEYS)
+        self.wait_for_events(12)
+        os.truncate(path, 10)
+        self.assertEqual(run.wait(20), 4)
+        self.assertIn(b"has become shorter", run.stderr.read())
+
+    # --- again ---
+
+    def test_a_second_run_sends_nothing_and_from_start_only_duplicates(self):
+        first = pipeline.run(self.server.url, ORDERS, *KEYS)[1]
+        second = pipeline.run(self.server.url, ORDERS, *KEYS)[1]
+        third = pipeline.run(self.server.url, ORDERS, *KEYS, "--from-start", "--batch-events", "5")[1]
+        self.assertEqual((first["accepted"], second["events"], second["skipped_transactions"]), (12, 0, 5))
+        self.assertEqual((third["accepted"], third["duplicates"]), (0, 12))
+        self.assertEqual({run["stored_offset"] for run in (first, second, third)}, {first["stored_offset"]})
+
+    def test_max_batches_stops_and_the_next_run_goes_on(self):
+        code, summary, _ = pipeline.run(self.server.url, ORDERS, *KEYS, "--batch-events", "1", "--max-batches", "2")
+        self.assertEqual((code, summary["batches"]), (0, 2))
+        self.assertEqual(pipeline.run(self.server.url, ORDERS, *KEYS)[0], 0)
+        self.assertEqual(pipeline.journal(self.server.url), pipeline.decode(ORDERS, *KEYS))
+
+    # --- the server is away ---
+
+    def test_a_server_that_is_down_is_waited_for(self):
+        port = self.server.port
+        self.server.stop()
+        run = self.start(ORDERS, *KEYS, "--until-end")
+        time.sleep(1)
+        self.assertIsNone(run.poll())
+        self.server.flags = ["--port", str(port)]
+        self.server.start()
+        self.assertEqual(run.wait(120), 0, run.stderr.read())
+        self.assertEqual(pipeline.journal(self.server.url), pipeline.decode(ORDERS, *KEYS))
+
+    def test_a_signal_ends_the_waiting_at_once(self):
+        self.server.stop()
+        run = self.start(ORDERS, *KEYS, "--until-end")
+        time.sleep(0.5)
+        run.send_signal(signal.SIGTERM)
+        started = time.monotonic()
+        run.wait(30)
+        self.assertLess(time.monotonic() - started, 15)
+
+    # --- refusals ---
+
+    def assert_refused(self, code, *words, options=(), path=ORDERS):
+        answered, _, errors = pipeline.run(self.server.url, path, *options)
+        self.assertEqual(answered, code, errors)
+        for word in words:
+            self.assertIn(word, errors)
+
+    def test_forged_content_is_refused_with_evidence(self):
+        pipeline.run(self.server.url, ORDERS, *KEYS, "--source-id", "shop")
+        forged = self.path("forged.csv")
+        with open(ORDERS.replace("pgoutput", "test_decoding"), "rb") as capture, open(forged, "wb") as out:
+            out.write(capture.read().replace(b"99.50", b"11.50"))
+        before = pipeline.journal(self.server.url)
+        self.assert_refused(1, "event_conflict", "line ", options=[*KEYS, "--source-id", "shop", "--from-start"], path=forged)
+        self.assertEqual(pipeline.journal(self.server.url), before)
+
+    def test_forms_without_positions_are_refused(self):
+        self.assert_refused(2, "carries no positions", "hint: ", path=pipeline.capture("messages/test_decoding.stream"))
+
+    def test_another_identity_is_refused(self):
+        pipeline.run(self.server.url, ORDERS, *KEYS, "--source-id", "shop")
+        self.assert_refused(1, "identity", options=[*KEYS, "--identity", "dpone-py", "--source-id", "shop", "--from-start"])
+
+    def test_malformed_input_delivers_what_stands_before_it(self):
+        rows = self.orders().split(b"\n")
+        rows[-3] = rows[-3][:-2]
+        self.assert_refused(4, "line ", options=KEYS, path=self.path("cut.csv", b"\n".join(rows)))
+        held = pipeline.journal(self.server.url)
+        self.assertGreater(len(held), 5)
+        self.assertEqual(held, pipeline.decode(ORDERS, *KEYS)[:len(held)])
+
+    def test_unusable_addresses_and_tokens(self):
+        answered, _, errors = pipeline.run("ftp://nowhere", ORDERS)
+        self.assertEqual(answered, 2, errors)
+        self.assert_refused(3, "/nowhere", options=["--token-file", "/nowhere"])
+        self.assert_refused(2, "--token-file", options=["--token-file", self.path("empty")])
+
+    def test_a_token_is_needed_where_the_server_asks_for_one(self):
+        token = self.path("token", b"s3cret-of-the-test\n")
+        self.server.stop()
+        self.server.flags = ["--token-file", token]
+        self.server.start()
+        answered, _, errors = pipeline.run(self.server.url, ORDERS)
+        self.assertEqual(answered, 2, errors)
+        answered, _, errors = pipeline.run(self.server.url, ORDERS, "--token-file", token)
+        self.assertEqual(answered, 0, errors)
+        self.assertNotIn("s3cret", errors + self.server.log_text())
+
+    # --- poison ---
+
+    def test_poison_stops_by_default(self):
+        self.assert_refused(4, "key column 'nowhere'", options=["--unique-key", "public.customers=nowhere"])
+
+    def test_poison_in_quarantine_is_kept_and_the_rest_arrives(self):
+        options = ["--unique-key", "public.customers=nowhere", "--on-poison", "quarantine"]
+        code, summary, errors = pipeline.run(self.server.url, ORDERS, *options)
+        self.assertEqual((code, summary["quarantined"], summary["accepted"]), (0, 3, 9), errors)
+        kept = self.server.json("GET", "/v1/pipelines/orders/quarantine")[2]
+        self.assertIn("Ada Lovelace", json.dumps(kept))
+        self.assertEqual(summary["stored_offset"] is not None, True)
+        code, summary, _ = pipeline.run(self.server.url, ORDERS, *options, "--strict", "--from-start")
+        self.assertEqual(code, 4)
+
+
+if __name__ == "__main__":
+    unittest.main()
