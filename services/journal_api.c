@@ -153,6 +153,12 @@ static bool make_journals(dp_journal_api *api)
     return true;
 }
 
+static dp_status open_store(const dp_journal_api *api, bool read_only, dp_store **store, dp_error *error)
+{
+    const dp_store_options options = {.read_only = read_only, .busy_timeout_ms = api->options.store_wait_ms};
+    return dp_store_open(api->dsn, &options, store, error);
+}
+
 static dp_status migrate(const char *dsn, dp_error *error)
 {
     dp_store *store;
@@ -177,7 +183,7 @@ dp_status dp_journal_api_open(const dp_journal_api_options *options, dp_journal_
     if (status == DP_STATUS_OK && !make_journals(self))
         status = dp_error_no_memory(error, "the journal service");
     if (status == DP_STATUS_OK && options->migrate) status = migrate(self->dsn, error);
-    if (status == DP_STATUS_OK) status = dp_store_open(self->dsn, NULL, &self->writers[0].store, error);
+    if (status == DP_STATUS_OK) status = open_store(self, false, &self->writers[0].store, error);
     if (status != DP_STATUS_OK) {
         dp_journal_api_close(self);
         return status;
@@ -252,7 +258,7 @@ dp_status journal_take_writer(dp_journal_api *api, journal_writer **writer, dp_e
     pthread_mutex_unlock(&api->pool_lock);
     if (found == NULL) return dp_error_set(error, DP_STATUS_BUSY, "the journal is busy with other batches");
     dp_status status = DP_STATUS_OK;
-    if (found->store == NULL) status = dp_store_open(api->dsn, NULL, &found->store, error);
+    if (found->store == NULL) status = open_store(api, false, &found->store, error);
     if (status == DP_STATUS_OK) {
         *writer = found;
         return DP_STATUS_OK;
@@ -285,7 +291,6 @@ static bool wait_for_reader(dp_journal_api *api)
 
 dp_status journal_take_reader(dp_journal_api *api, dp_store **reader, dp_error *error)
 {
-    static const dp_store_options read_only = {.read_only = true};
     pthread_mutex_lock(&api->pool_lock);
     if (!wait_for_reader(api)) {
         pthread_mutex_unlock(&api->pool_lock);
@@ -298,7 +303,7 @@ dp_status journal_take_reader(dp_journal_api *api, dp_store **reader, dp_error *
         *reader = idle;
         return DP_STATUS_OK;
     }
-    dp_status status = dp_store_open(api->dsn, &read_only, reader, error);
+    dp_status status = open_store(api, true, reader, error);
     if (status == DP_STATUS_OK) return status;
     pthread_mutex_lock(&api->pool_lock);
     api->reader_count--;

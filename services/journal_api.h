@@ -44,6 +44,7 @@ typedef struct dp_journal_api_options {
     size_t max_event_bytes;  /* 0: 8 MiB; a longer line is 413 */
     unsigned reader_count;   /* connections for reads; 0: 4 */
     unsigned writer_count;   /* connections for batches; 0: 4; always 1 where the database has one writer */
+    unsigned store_wait_ms;  /* how long a lock of another process is waited for; 0: 5000, then 503 */
     unsigned writer_wait_ms; /* how long a batch waits for the one before it; 0: 10000, then 503 */
     bool migrate;            /* bring the schema up to date when opening; otherwise an old one is refused */
 } dp_journal_api_options;
