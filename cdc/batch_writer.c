@@ -77,12 +77,17 @@ static struct id_slot *find_slot(const id_set *set, const dp_event_id *id)
     return &set->slots[at];
 }
 
-static void index_all(id_set *set)
+/* Whether some id stands there twice. */
+static bool index_all(id_set *set)
 {
+    bool has_duplicates = false;
     clear_index(set);
     for (size_t i = 0; i < set->count; i++) {
-        *find_slot(set, &set->ids[i]) = (struct id_slot){(uint32_t)i, set->generation};
+        struct id_slot *slot = find_slot(set, &set->ids[i]);
+        has_duplicates |= slot->generation == set->generation;
+        *slot = (struct id_slot){(uint32_t)i, set->generation};
     }
+    return has_duplicates;
 }
 
 static bool grow_ids(id_set *set)
@@ -171,6 +176,17 @@ void dp_batch_writer_rollback(dp_batch_writer *batch, dp_batch_mark mark)
     batch->has_duplicates = mark.has_duplicates;
     batch->ids.count = mark.event_count;
     index_all(&batch->ids);
+}
+
+void dp_batch_writer_drop_before(dp_batch_writer *batch, dp_batch_mark mark)
+{
+    dp_buffer_consume(&batch->lines, mark.line_bytes);
+    batch->event_count -= mark.event_count;
+    batch->commit_count -= mark.commit_count;
+    id_set *set = &batch->ids;
+    set->count = batch->event_count;
+    if (set->count > 0) memmove(set->ids, set->ids + mark.event_count, set->count * sizeof *set->ids);
+    batch->has_duplicates = index_all(set);
 }
 
 size_t dp_batch_writer_event_count(const dp_batch_writer *batch)

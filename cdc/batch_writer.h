@@ -57,6 +57,10 @@ typedef struct dp_batch_mark {
 dp_batch_mark dp_batch_writer_mark(const dp_batch_writer *batch);
 void dp_batch_writer_rollback(dp_batch_writer *batch, dp_batch_mark mark);
 
+/* Takes out what stands before the mark and keeps the rest: for the part of an open transaction that is left
+ * when the complete ones before it have been sent. Marks taken before are void. */
+void dp_batch_writer_drop_before(dp_batch_writer *batch, dp_batch_mark mark);
+
 size_t dp_batch_writer_event_count(const dp_batch_writer *batch);
 size_t dp_batch_writer_commit_count(const dp_batch_writer *batch);
 bool dp_batch_writer_is_full(const dp_batch_writer *batch);

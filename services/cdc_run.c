@@ -305,21 +305,32 @@ static dp_status finish_in_flight(cdc_run *run, dp_error *error)
     return save_offset_when_due(run, error);
 }
 
+/* A batch that ends inside a transaction is staged and moves no offset. So the part of an open transaction
+ * that stands behind complete ones waits for the next batch: under load the offset would otherwise move only
+ * when a batch happens to end with a commit. */
+static bool holds_back_open_lines(const cdc_run *run)
+{
+    return run->has_open_lines && run->transaction_is_whole && run->transaction_start.event_count > 0;
+}
+
 static dp_status compose_in_flight(cdc_run *run, dp_error *error)
 {
+    dp_batch_mark end =
+        holds_back_open_lines(run) ? run->transaction_start : dp_batch_writer_mark(run->building);
     dp_slice lines = dp_batch_writer_lines(run->building);
+    lines.length = end.line_bytes;
     run->in_flight_offsets = (dp_batch_offsets){
-        .has_next_offset = run->has_end && !run->has_open_lines,
+        .has_next_offset = run->has_end && (!run->has_open_lines || holds_back_open_lines(run)),
         .next_offset = run->last_end,
         .has_stored_offset = run->has_stored,
         .stored_offset = run->stored,
         .has_high_watermark = run->has_high_watermark,
         .high_watermark = run->high_watermark,
     };
-    run->in_flight_has_duplicates = dp_batch_writer_has_duplicates(run->building);
+    run->in_flight_has_duplicates = end.has_duplicates;
     run->in_flight_transaction_count = run->building_transaction_count;
-    return dp_batch_compose(run->hash, lines, dp_batch_writer_event_count(run->building),
-                            &run->options->stream, &run->in_flight_offsets, &run->in_flight, error);
+    return dp_batch_compose(run->hash, lines, end.event_count, &run->options->stream, &run->in_flight_offsets,
+                            &run->in_flight, error);
 }
 
 /* Sends what was built, after the batch before it is done; the source's next records are decoded meanwhile.
@@ -337,12 +348,19 @@ static dp_status send_batch(cdc_run *run, dp_error *error)
     if (status != DP_STATUS_OK) return status;
     dp_crash_point(DP_CRASH_POST_SENT);
     run->is_in_flight = true;
+    run->building_transaction_count = 0;
+    if (holds_back_open_lines(run)) {
+        dp_batch_writer_drop_before(run->building, run->transaction_start);
+        run->transaction_start = (dp_batch_mark){.line_bytes = 0};
+        run->building_since_us = dp_clock_monotonic_us();
+        run->has_end = false;
+        return DP_STATUS_OK;
+    }
     dp_batch_writer_clear(run->building);
     run->building_since_us = 0;
     /* A batch that ends inside a transaction is staged: what is complete in it moves the offset with the next
      * one. */
     if (!run->has_open_lines) run->has_end = false;
-    run->building_transaction_count = 0;
     run->transaction_start = dp_batch_writer_mark(run->building);
     run->transaction_is_whole = false;
     return DP_STATUS_OK;

@@ -155,6 +155,25 @@ static void a_rollback_forgets_lines_and_ids(void **state)
     assert_false(dp_batch_writer_has_duplicates(f->writer));
 }
 
+static void what_stands_before_a_mark_can_be_taken_out(void **state)
+{
+    fixture *f = *state;
+    put_transaction(f, 900, 0x100, 3, true);
+    dp_batch_mark mark = dp_batch_writer_mark(f->writer);
+    put_transaction(f, 901, 0x200, 2, false);
+    dp_slice lines = dp_batch_writer_lines(f->writer);
+    char *tail = strndup(lines.data + mark.line_bytes, lines.length - mark.line_bytes);
+    dp_batch_writer_drop_before(f->writer, mark);
+    assert_true(dp_slice_equal_text(dp_batch_writer_lines(f->writer), tail));
+    assert_int_equal(dp_batch_writer_event_count(f->writer), 2);
+    assert_int_equal(dp_batch_writer_commit_count(f->writer), 0);
+    put_transaction(f, 900, 0x100, 3, true);
+    assert_false(dp_batch_writer_has_duplicates(f->writer));
+    put_transaction(f, 901, 0x200, 1, true);
+    assert_true(dp_batch_writer_has_duplicates(f->writer));
+    free(tail);
+}
+
 static void an_event_above_its_limit_is_refused_and_leaves_nothing(void **state)
 {
     fixture *f = *state;
@@ -179,6 +198,7 @@ int main(void)
         TEST(a_batch_that_ends_inside_a_transaction_shows_it),
         TEST(halves_are_batches_of_their_own),
         TEST(a_rollback_forgets_lines_and_ids),
+        TEST(what_stands_before_a_mark_can_be_taken_out),
         TEST(an_event_above_its_limit_is_refused_and_leaves_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,0 +1,209 @@
+"""A live slot through `dpone cdc run` into the journal, compared with the oracle: no gap, no duplicate, the same values, in
+order; after kill -9 at every named point, after random kills of each process, after immediate stops of PostgreSQL."""
+import os
+import random
+import re
+import signal
+import sys
+import time
+import unittest
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+from support import live  # noqa: E402
+from support.pipeline import lsn  # noqa: E402
+from support.postgres import PostgresServer  # noqa: E402
+
+BATCHES = ["--batch-events", "40", "--offset-interval-ms", "0", "--batch-wait-ms", "20"]
+SERVER_POINTS = ("inside_transaction", "committed_unanswered")
+
+
+def named_points():
+    with open(os.path.join(os.environ["DPONE_SOURCE_DIR"], "base", "crash_point.h"), encoding="utf-8") as header:
+        return re.findall(r'X\([A-Z_]+,\s*"([a-z_]+)"', header.read())
+
+
+class LiveTest(unittest.TestCase):
+    maxDiff = 2000
+
+    def assert_equal_to_oracle(self, expected, url, pipeline):
+        self.assertEqual(live.differences(expected, live.journal(url, pipeline)), [])
+
+
+class StaticLoadTest(LiveTest):
+    """The load is done before; every test reads a copy of the same slot."""
+
+    @classmethod
+    def setUpClass(cls):
+        cls.pg = PostgresServer()
+        cls.addClassCleanup(cls.pg.cleanup)
+        live.prepare(cls.pg)
+        for plugin in ("test_decoding", "wal2json"):
+            cls.pg.psql(f"SELECT pg_create_logical_replication_slot('origin_{plugin}', '{plugin}')")
+        live.load(cls.pg, *((60, 40) if live.LONG else (12, 8)), big=50000 if live.LONG else 500)
+        cls.expected = live.oracle(cls.pg)
+        cls.begin = lsn(cls.pg.query_value("SELECT confirmed_flush_lsn FROM pg_replication_slots WHERE slot_name = 'origin'"))
+        cls.journal = live.Journal()
+        cls.addClassCleanup(cls.journal.cleanup)
+
+    def finish(self, pipeline, slot, *options, over="tcp"):
+        code, summary, errors = live.run(self.pg, self.journal.url, pipeline, slot, *BATCHES, *options, over=over)
+        self.assertEqual(code, 0, errors)
+        self.assert_equal_to_oracle(self.expected, self.journal.url, pipeline)
+        return summary
+
+    def drop(self, slot):
+        self.pg.psql(f"SELECT pg_drop_replication_slot('{slot}')")
+
+    def test_the_load_is_what_it_should_be(self):
+        operations = {change[0] for transaction in self.expected for change in transaction[2]}
+        self.assertEqual(operations, {"insert", "update", "delete", "truncate"})
+        self.assertTrue(any(change[3] > 0 for transaction in self.expected for change in transaction[2]), "no shared LSN")
+        self.assertTrue(any(len(transaction[2]) >= 500 for transaction in self.expected))
+
+    def test_every_plugin_and_transport_gives_what_the_oracle_saw(self):
+        for plugin, transport, over in (("pgoutput", "replication", "tcp"), ("pgoutput", "replication", "socket"),
+                                        ("test_decoding", "replication", "tcp"), ("wal2json", "replication", "tcp"),
+                                        ("pgoutput", "sql", "tcp"), ("test_decoding", "sql", "tcp"),
+                                        ("wal2json", "sql", "tcp")):
+            with self.subTest(plugin=plugin, transport=transport, over=over):
+                name = f"{plugin}_{transport}_{over}"
+                origin = "origin" if plugin == "pgoutput" else f"origin_{plugin}"
+                slot = live.copy_slot(self.pg, name, origin)
+                code, _, errors = live.run(self.pg, self.journal.url, name, slot, "--transport", transport, over=over)
+                self.assertEqual(code, 0, errors)
+                self.assert_equal_to_oracle(self.expected, self.journal.url, name)
+                confirmed = self.pg.query_value(f"SELECT confirmed_flush_lsn FROM pg_replication_slots WHERE slot_name = '{slot}'")
+                self.assertGreaterEqual(lsn(confirmed), self.expected[-1][1])
+                self.drop(slot)
+
+    def test_a_second_run_finds_nothing_new(self):
+        slot = live.copy_slot(self.pg, "again")
+        self.finish("again", slot)
+        self.assertEqual(self.finish("again", slot)["events"], 0)
+        self.drop(slot)
+
+    def test_the_reader_is_killed_at_each_point(self):
+        for point in named_points():
+            if point in SERVER_POINTS:
+                continue
+            for nth in (1, 3) + ((2, 4, 5, 7, 9) if live.LONG else ()):
+                with self.subTest(point=point, nth=nth):
+                    name = f"kill_{point}_{nth}"
+                    slot = live.copy_slot(self.pg, name)
+                    invariant = live.Invariant(self.pg, self.journal.url, name, slot)
+                    code, _, errors = live.run(self.pg, self.journal.url, name, slot, *BATCHES,
+                                               environment={"DPONE_CRASH_AT": f"{point}:{nth}"})
+                    self.assertEqual(code, -signal.SIGKILL, errors)
+                    self.finish(name, slot)
+                    invariant.stop()
+                    self.assertEqual(invariant.violations(self.expected, self.begin), [])
+                    self.drop(slot)
+
+    def test_the_server_is_killed_at_each_point(self):
+        for point in SERVER_POINTS:
+            for nth in (2, 4) + ((1, 3, 6, 8) if live.LONG else ()):
+                with self.subTest(point=point, nth=nth):
+                    name = f"server_{point}_{nth}"
+                    slot = live.copy_slot(self.pg, name)
+                    self.journal.stop()
+                    self.journal.start({"DPONE_CRASH_AT": f"{point}:{nth}"})
+                    follower = live.Follower(self.pg, self.journal.url, name, slot, *BATCHES)
+                    self.assertEqual(self.journal.server.process.wait(60), -signal.SIGKILL, follower.log())
+                    self.journal.start({"DPONE_CRASH_AT": ""})
+                    follower.stop()
+                    self.finish(name, slot)
+                    self.drop(slot)
+
+    def test_two_consumers_fight_for_one_slot(self):
+        slot = live.copy_slot(self.pg, "fight")
+        fighters = [live.Follower(self.pg, self.journal.url, "fight", slot, *BATCHES) for _ in range(2)]
+        chance = random.Random(3)
+        for _ in range(20 if live.LONG else 5):
+            time.sleep(chance.uniform(0.05, 0.4))
+            chance.choice(fighters).kill()
+        for fighter in fighters:
+            fighter.stop()
+        for fighter in fighters:
+            self.assertTrue(set(fighter.codes) <= {0, -signal.SIGKILL, 3}, (fighter.codes, fighter.log()))
+        self.finish("fight", slot)
+        self.drop(slot)
+
+
+class MovingLoadTest(LiveTest):
+    """Processes die while the load is being written."""
+
+    def setUp(self):
+        self.pg = PostgresServer(fsync=True)
+        self.addCleanup(self.pg.cleanup)
+        live.prepare(self.pg)
+        self.begin = lsn(self.pg.query_value("SELECT confirmed_flush_lsn FROM pg_replication_slots WHERE slot_name = 'origin'"))
+        self.journal = live.Journal()
+        self.addCleanup(self.journal.cleanup)
+
+    def follow(self):
+        follower = live.Follower(self.pg, self.journal.url, "moving", "origin", *BATCHES)
+        self.addCleanup(follower.stop)
+        return follower
+
+    def settle(self, follower, invariant=None):
+        follower.stop()
+        if self.journal.server.process.poll() is not None:
+            self.journal.start()
+        code, _, errors = live.run(self.pg, self.journal.url, "moving", "origin", *BATCHES)
+        self.assertEqual(code, 0, errors + follower.log()[-2000:])
+        expected = live.oracle(self.pg)
+        self.assert_equal_to_oracle(expected, self.journal.url, "moving")
+        if invariant is not None:
+            invariant.stop()
+            self.assertGreater(len(invariant.samples), 0)
+            self.assertEqual(invariant.violations(expected, self.begin), [])
+
+    def test_reader_and_server_are_killed_at_random(self):
+        follower = self.follow()
+        invariant = live.Invariant(self.pg, self.journal.url, "moving", "origin")
+        chance = random.Random(20261121)
+        for turn in range(20 if live.LONG else 5):
+            live.load(self.pg, 6, 10, seed=turn) if turn == 0 else self.more(turn)
+            time.sleep(chance.uniform(0, 0.3))
+            follower.kill()
+            if turn % 2 == 1:
+                self.journal.restart()
+        self.settle(follower, invariant)
+
+    def more(self, turn):
+        for number in range(4):
+            self.pg.psql(f"INSERT INTO live.w{number} (id, name) SELECT {turn} * 1000000 + g, 'more' FROM generate_series(1, 40) g")
+
+    def test_postgres_is_stopped_at_once_again_and_again(self):
+        follower = self.follow()
+        live.load(self.pg, 6, 10)
+        for turn in range(20 if live.LONG else 4):
+            self.more(turn + 1)
+            time.sleep(0.1)
+            self.pg.restart("immediate")
+        time.sleep(1)
+        self.assertEqual(set(follower.codes) - {3}, set(), follower.log())
+        self.settle(follower)
+
+    def test_a_reader_outlives_restarts_of_the_server_it_reads(self):
+        follower = self.follow()
+        live.load(self.pg, 4, 5)
+        pid = None
+        for turn in range(3):
+            self.more(turn + 1)
+            deadline = time.monotonic() + 60
+            while len(live.journal(self.journal.url, "moving")) < 4 * (turn + 1) and time.monotonic() < deadline:
+                time.sleep(0.1)
+            pid = pid or follower.process.pid
+            self.pg.restart("fast")
+        self.more(9)
+        deadline = time.monotonic() + 60
+        wanted = live.oracle(self.pg)
+        while live.journal(self.journal.url, "moving") != wanted and time.monotonic() < deadline:
+            time.sleep(0.2)
+        self.assertEqual(follower.process.pid, pid, "the reader was started again: " + follower.log())
+        self.settle(follower)
+
+
+if __name__ == "__main__":
+    unittest.main()
