@@ -25,11 +25,13 @@
 #include "base/utf8.h"
 #include "cdc/commit_time.h"
 #include "cdc/decoder_internal.h"
-#include "cdc/row_columns.h"
+#include "cdc/row_shapes.h"
 
 typedef struct test_decoding_state {
     dp_row_columns row;
     dp_row_columns old_row;
+    dp_slice heads[DP_ROW_COLUMNS_MAX]; /* per column of the row read last: its name, type and colon */
+    dp_row_shapes *shapes;
 } test_decoding_state;
 
 typedef struct parser {
@@ -39,9 +41,23 @@ typedef struct parser {
     dp_error *error;
 } parser;
 
+static void state_free(void *opaque)
+{
+    test_decoding_state *state = opaque;
+    dp_row_shapes_free(state->shapes);
+    free(state);
+}
+
 static void *state_new(void)
 {
-    return malloc(sizeof(test_decoding_state));
+    test_decoding_state *state = calloc(1, sizeof *state);
+    if (state == NULL) return NULL;
+    state->shapes = dp_row_shapes_new();
+    if (state->shapes == NULL) {
+        free(state);
+        return NULL;
+    }
+    return state;
 }
 
 static dp_status fault(const parser *in, size_t at, const char *what)
@@ -175,11 +191,16 @@ static bool is_number(dp_slice text)
 static dp_status take_bare_value(parser *in, dp_type_class type_class, dp_value *value)
 {
     size_t start = in->at;
-    const char *space = memchr(in->text.data + start, ' ', in->text.length - start);
-    in->at = space == NULL ? in->text.length : (size_t)(space - in->text.data);
+    while (in->at < in->text.length && in->text.data[in->at] != ' ') {
+        in->at++;
+    }
     dp_slice word = {in->text.data + start, in->at - start};
     value->state = DP_VALUE_PRESENT;
     value->text = word;
+    bool is_digits = word.length > 0 && word.data[0] <= '9';
+    if (is_digits && type_class != DP_TYPE_BOOLEAN) {
+        return is_number(word) ? DP_STATUS_OK : fault(in, start, "expected a number");
+    }
     if (dp_slice_equal_text(word, "null")) {
         *value = (dp_value){.state = DP_VALUE_NULL};
     } else if (dp_slice_equal_text(word, "unchanged-toast-datum")) {
@@ -215,7 +236,8 @@ static dp_status take_value(parser *in, dp_type_class type_class, dp_value *valu
     return take_bare_value(in, type_class, value);
 }
 
-static dp_status take_column(parser *in, dp_row_columns *row)
+/* A column's name, type and colon. */
+static dp_status take_column_head(parser *in, dp_row_columns *row)
 {
     size_t start = in->at;
     dp_slice name;
@@ -226,25 +248,47 @@ static dp_status take_column(parser *in, dp_row_columns *row)
     status = take_type(in, &type);
     if (status != DP_STATUS_OK) return status;
     if (!TAKE(in, ":")) return fault(in, in->at, "expected ':' and the value of the column");
-    dp_type_class type_class = dp_type_class_of_name(type);
-    dp_value *value = dp_row_columns_append(row, name, type_class);
-    if (value == NULL) {
+    if (dp_row_columns_append(row, name, dp_type_class_of_name(type)) == NULL) {
         return dp_error_set(in->error, DP_STATUS_LIMIT, "byte %zu: a row of more than %d columns", start,
                             DP_ROW_COLUMNS_MAX);
     }
-    return take_value(in, type_class, value);
+    return DP_STATUS_OK;
+}
+
+static bool begins_new_tuple(const parser *in)
+{
+    static const dp_slice label = DP_SLICE_LITERAL(" new-tuple:");
+    dp_slice left = rest(in);
+    return left.length >= label.length && left.data[1] == 'n' &&
+           memcmp(left.data, label.data, label.length) == 0;
 }
 
 /* Takes columns until the end, or until " new-tuple:", which no column can be mistaken for: names with a '-'
- * are quoted. */
-static dp_status take_row(parser *in, dp_row_columns *row)
+ * are quoted. `heads` gets the text before each value. A column written as in `shape` (may be NULL) is taken
+ * from there; *is_alike says whether the whole row was. */
+static dp_status take_row(parser *in, dp_row_columns *row, dp_slice *heads, const dp_row_shape *shape,
+                          bool *is_alike)
 {
     row->count = 0;
-    while (!at_end(in) && !dp_slice_starts_with(rest(in), DP_SLICE_LITERAL(" new-tuple:"))) {
-        if (!TAKE(in, " ")) return fault(in, in->at, "expected a space and the next column");
-        dp_status status = take_column(in, row);
+    *is_alike = shape != NULL;
+    while (!at_end(in) && !begins_new_tuple(in)) {
+        const size_t start = in->at;
+        const size_t at = row->count;
+        if (shape != NULL && at < shape->column_count && take_text(in, shape->heads[at])) {
+            row->specs[at] = shape->specs[at];
+            row->values[at] = (dp_value){.state = DP_VALUE_ABSENT};
+            row->count++;
+        } else {
+            *is_alike = false;
+            if (!TAKE(in, " ")) return fault(in, in->at, "expected a space and the next column");
+            dp_status status = take_column_head(in, row);
+            if (status != DP_STATUS_OK) return status;
+        }
+        if (heads != NULL) heads[at] = (dp_slice){in->text.data + start, in->at - start};
+        dp_status status = take_value(in, row->specs[at].type_class, &row->values[at]);
         if (status != DP_STATUS_OK) return status;
     }
+    *is_alike = *is_alike && row->count == shape->column_count;
     return DP_STATUS_OK;
 }
 
@@ -357,30 +401,50 @@ static dp_status align_old_row(dp_decoder *decoder, const test_decoding_state *s
     return DP_STATUS_OK;
 }
 
-static dp_status decode_row(dp_decoder *decoder, const dp_record *record, parser *in, dp_slice schema,
-                            dp_slice name, dp_operation operation)
+/* The description of the row read last: the one its shape came to, or what the table cache finds. */
+static dp_status find_table(dp_decoder *decoder, dp_slice schema, dp_slice name, dp_slice key,
+                            const dp_row_shape *shape, const dp_table **table, dp_error *error)
 {
     test_decoding_state *state = decoder->state;
+    if (shape != NULL) {
+        *table = shape->table;
+        return DP_STATUS_OK;
+    }
+    dp_status status = dp_table_cache_intern(decoder->tables, schema, name, state->row.specs,
+                                             state->row.count, table, error);
+    if (status == DP_STATUS_OK) dp_row_shapes_keep(state->shapes, key, state->heads, &state->row, *table);
+    return status;
+}
+
+/* `key_at` is where the table's name begins; `in` stands behind the operation's colon. */
+static dp_status decode_row(dp_decoder *decoder, const dp_record *record, parser *in, size_t key_at,
+                            dp_slice schema, dp_slice name, dp_operation operation)
+{
+    test_decoding_state *state = decoder->state;
+    const dp_slice key = {in->text.data + key_at, in->at - key_at};
+    const dp_row_shape *shape = dp_row_shapes_find(state->shapes, key);
     dp_change change = {.operation = operation, .data = state->row.values};
+    bool is_alike;
     bool has_old_row = operation == DP_OPERATION_UPDATE && TAKE(in, " old-key:");
     dp_status status = DP_STATUS_OK;
     if (has_old_row) {
-        status = take_row(in, &state->old_row);
+        status = take_row(in, &state->old_row, NULL, NULL, &is_alike);
         if (status != DP_STATUS_OK) return status;
         if (!TAKE(in, " new-tuple:")) return fault(in, in->at, "expected ' new-tuple:' after the old row");
     }
-    state->row.count = 0;
-    bool has_no_row = TAKE(in, " (no-tuple-data)");
-    if (has_no_row && operation != DP_OPERATION_DELETE) {
-        return fault(in, in->at, "a change without a row; expected its columns");
+    if (TAKE(in, " (no-tuple-data)")) {
+        if (operation != DP_OPERATION_DELETE)
+            return fault(in, in->at, "a change without a row; expected its columns");
+        state->row.count = 0;
+        is_alike = false;
+    } else {
+        status = take_row(in, &state->row, state->heads, shape, &is_alike);
     }
-    if (!has_no_row) status = take_row(in, &state->row);
     if (status == DP_STATUS_OK) status = expect_end(in);
     if (status == DP_STATUS_OK && has_old_row)
         status = align_old_row(decoder, state, &change.before, in->error);
     if (status != DP_STATUS_OK) return status;
-    status = dp_table_cache_intern(decoder->tables, schema, name, state->row.specs, state->row.count,
-                                   &change.table, in->error);
+    status = find_table(decoder, schema, name, key, is_alike ? shape : NULL, &change.table, in->error);
     return status == DP_STATUS_OK ? deliver(decoder, record, &change, in->error) : status;
 }
 
@@ -448,13 +512,13 @@ static dp_status decode_table(dp_decoder *decoder, const dp_record *record, pars
     if (status != DP_STATUS_OK) return status;
     if (TAKE(in, ": TRUNCATE:")) return decode_truncate(decoder, record, in, &tables);
     if (!is_list && TAKE(in, ": INSERT:")) {
-        return decode_row(decoder, record, in, schema, name, DP_OPERATION_INSERT);
+        return decode_row(decoder, record, in, tables.at, schema, name, DP_OPERATION_INSERT);
     }
     if (!is_list && TAKE(in, ": UPDATE:")) {
-        return decode_row(decoder, record, in, schema, name, DP_OPERATION_UPDATE);
+        return decode_row(decoder, record, in, tables.at, schema, name, DP_OPERATION_UPDATE);
     }
     if (!is_list && TAKE(in, ": DELETE:")) {
-        return decode_row(decoder, record, in, schema, name, DP_OPERATION_DELETE);
+        return decode_row(decoder, record, in, tables.at, schema, name, DP_OPERATION_DELETE);
     }
     return fault(in, in->at, "expected ': INSERT:', ': UPDATE:', ': DELETE:' or ': TRUNCATE:'");
 }
@@ -532,4 +596,5 @@ static dp_status feed(dp_decoder *decoder, const dp_record *record, dp_error *er
     return refuse_unknown(&in);
 }
 
-const dp_decoder_plugin dp_decoder_test_decoding = {.feed = feed, .state_new = state_new, .state_free = free};
+const dp_decoder_plugin dp_decoder_test_decoding = {
+    .feed = feed, .state_new = state_new, .state_free = state_free};
