@@ -302,10 +302,11 @@ dp_status dp_client_submit(dp_client_queue *queue, const dp_client_request *requ
 dp_status dp_client_wait(dp_client_queue *queue, int extra_fd, int64_t timeout_ms, bool *extra_ready,
                          dp_error *error);
 
-/* The next ended call in the order in which they ended, or NULL. The caller owns it: dp_client_call_free. */
+/* The next ended call in the order in which they ended, or NULL. The caller owns it, and
+ * gives it to dp_client_call_free on the queue's thread, before the queue is freed. */
 dp_client_call *dp_client_queue_next(dp_client_queue *queue);
 
-/* Submitted and not ended yet. */
+/* Submitted and not handed back yet: while it is above 0, waiting and taking makes progress. */
 size_t dp_client_queue_in_flight(const dp_client_queue *queue);
 
 /* Ends the call as cancelled; it is handed back by dp_client_queue_next like any other. Queue's thread only.

@@ -42,8 +42,9 @@ struct dp_transport_handle {
     bool connection_spoilt; /* the pooled connection had bytes in it that belong to no request */
     refusal refused;
     int64_t started_us;
-    int64_t last_progress_us;
-    curl_off_t sent_bytes;
+    int64_t last_progress_us; /* the last sign of life that is known */
+    int64_t looked_at_us;     /* when the counters were asked last */
+    curl_off_t sent_bytes;    /* as of then */
     curl_off_t received_bytes;
 };
 
@@ -89,6 +90,9 @@ static void begin_reply(dp_transport_handle *handle, dp_slice line)
         if (!dp_slice_to_u64(digits, 999, &status)) status = 0;
     }
     exchange->http_status = (int)status;
+    bool is_1_0 = dp_slice_equal(version, DP_SLICE_LITERAL("HTTP/1.0"));
+    bool is_1_1 = dp_slice_equal(version, DP_SLICE_LITERAL("HTTP/1.1"));
+    exchange->http_version = is_1_1 ? 11 : is_1_0 ? 10 : 20;
     handle->head_complete = false;
     dp_buffer_clear(&exchange->reply->head);
     dp_buffer_clear(&exchange->reply->body);
@@ -98,6 +102,7 @@ static size_t on_header(char *data, size_t size, size_t count, void *context)
 {
     dp_transport_handle *handle = context;
     dp_slice line = {data, size * count};
+    handle->last_progress_us = dp_clock_monotonic_us();
     if (dp_slice_starts_with(line, DP_SLICE_LITERAL("HTTP/"))) {
         begin_reply(handle, line);
         return line.length;
@@ -120,6 +125,7 @@ static size_t on_body(char *data, size_t size, size_t count, void *context)
     dp_transport_handle *handle = context;
     dp_transport_exchange *exchange = handle->exchange;
     dp_slice part = {data, size * count};
+    handle->last_progress_us = dp_clock_monotonic_us();
     bool to_sink = exchange->sink != NULL && exchange->http_status >= 200 && exchange->http_status < 300;
     if (to_sink) {
         exchange->sink_written = true;
@@ -137,6 +143,7 @@ static size_t on_read(char *out, size_t size, size_t count, void *context)
     dp_transport_handle *handle = context;
     const dp_client_body_source *source = handle->exchange->source;
     size_t length = 0;
+    handle->last_progress_us = dp_clock_monotonic_us();
     if (!source->read(source->context, out, size * count, &length) || length > size * count) {
         refuse(handle, REFUSAL_CALLER);
         return CURL_READFUNC_ABORT;
@@ -229,21 +236,8 @@ static int on_request_begins(void *context, char *peer, char *local, int peer_po
         return CURL_PREREQFUNC_ABORT; /* closes the connection */
     }
     handle->request_begun = true;
-    handle->last_progress_us = dp_clock_monotonic_us();
+    handle->last_progress_us = handle->looked_at_us = dp_clock_monotonic_us();
     return CURL_PREREQFUNC_OK;
-}
-
-static int on_progress(void *context, curl_off_t to_receive, curl_off_t received, curl_off_t to_send,
-                       curl_off_t sent)
-{
-    (void)to_receive, (void)to_send;
-    dp_transport_handle *handle = context;
-    if (received != handle->received_bytes || sent != handle->sent_bytes) {
-        handle->received_bytes = received;
-        handle->sent_bytes = sent;
-        handle->last_progress_us = dp_clock_monotonic_us();
-    }
-    return 0;
 }
 
 /* --- handles --- */
@@ -310,9 +304,7 @@ static bool set_callbacks(dp_transport_handle *handle)
            curl_easy_setopt(easy, CURLOPT_OPENSOCKETDATA, handle->channel) == CURLE_OK &&
            curl_easy_setopt(easy, CURLOPT_CLOSESOCKETFUNCTION, on_close_socket) == CURLE_OK &&
            curl_easy_setopt(easy, CURLOPT_CLOSESOCKETDATA, handle->channel) == CURLE_OK &&
-           curl_easy_setopt(easy, CURLOPT_XFERINFOFUNCTION, on_progress) == CURLE_OK &&
-           curl_easy_setopt(easy, CURLOPT_XFERINFODATA, handle) == CURLE_OK &&
-           curl_easy_setopt(easy, CURLOPT_NOPROGRESS, 0L) == CURLE_OK;
+           curl_easy_setopt(easy, CURLOPT_NOPROGRESS, 1L) == CURLE_OK;
 }
 
 static void handle_free(dp_transport_handle *handle)
@@ -568,15 +560,6 @@ static void describe(dp_transport_handle *handle, CURLcode code)
     snprintf(exchange->message, sizeof exchange->message, "%s", text);
 }
 
-static int version_of(CURL *easy)
-{
-    long version = 0;
-    curl_easy_getinfo(easy, CURLINFO_HTTP_VERSION, &version);
-    if (version == CURL_HTTP_VERSION_1_0) return 10;
-    if (version == CURL_HTTP_VERSION_1_1) return 11;
-    return version == CURL_HTTP_VERSION_2_0 ? 20 : 0;
-}
-
 static void read_timing(dp_transport_handle *handle)
 {
     dp_transport_exchange *exchange = handle->exchange;
@@ -599,7 +582,6 @@ static void end_exchange(dp_transport_handle *handle, dp_exchange_end end)
     dp_transport_channel *channel = handle->channel;
     dp_transport_exchange *exchange = handle->exchange;
     exchange->end = end;
-    exchange->http_version = version_of(handle->easy);
     if (exchange->http_version == 20) channel->may_be_http2 = true;
     read_timing(handle);
     curl_multi_remove_handle(channel->multi, handle->easy);
@@ -666,6 +648,28 @@ static bool still_sending(const dp_transport_handle *handle)
     return handle->sent_bytes < (curl_off_t)exchange->body.length;
 }
 
+/* libcurl's counters say what no callback does: how much of a body in memory the socket has taken, and bytes
+ * of a line that is not complete. They are asked four times within the shorter limit, not for every packet.
+ */
+static int64_t look_interval_us(const dp_client_config *config)
+{
+    uint32_t read_ms = config->timeouts.read_ms;
+    uint32_t write_ms = config->timeouts.write_ms;
+    return (int64_t)(read_ms < write_ms ? read_ms : write_ms) * 1000 / 4;
+}
+
+static void look_at_counters(dp_transport_handle *handle, int64_t now_us)
+{
+    curl_off_t sent = 0;
+    curl_off_t received = 0;
+    curl_easy_getinfo(handle->easy, CURLINFO_SIZE_UPLOAD_T, &sent);
+    curl_easy_getinfo(handle->easy, CURLINFO_SIZE_DOWNLOAD_T, &received);
+    if (sent != handle->sent_bytes || received != handle->received_bytes) handle->last_progress_us = now_us;
+    handle->sent_bytes = sent;
+    handle->received_bytes = received;
+    handle->looked_at_us = now_us;
+}
+
 /* When the exchange has to be given up unless something moves. */
 static int64_t patience_ends_us(const dp_transport_handle *handle, const char **why)
 {
@@ -685,22 +689,34 @@ static int64_t patience_ends_us(const dp_transport_handle *handle, const char **
     return ends;
 }
 
+/* Gives the time at which this handle has to be looked at again, or 0 when its exchange has ended. */
+static int64_t check_time(dp_transport_handle *handle, int64_t now_us)
+{
+    dp_transport_channel *channel = handle->channel;
+    int64_t look_us = INT64_MAX;
+    if (handle->request_begun) {
+        int64_t interval_us = look_interval_us(channel->config);
+        if (now_us >= handle->looked_at_us + interval_us) look_at_counters(handle, now_us);
+        look_us = handle->looked_at_us + interval_us;
+    }
+    const char *why = NULL;
+    int64_t ends_us = patience_ends_us(handle, &why);
+    if (ends_us > now_us) return ends_us < look_us ? ends_us : look_us;
+    dp_transport_exchange *exchange = handle->exchange;
+    snprintf(exchange->message, sizeof exchange->message, "%s", why);
+    end_exchange(handle, DP_EXCHANGE_TIMED_OUT);
+    append_ended(channel, exchange);
+    return 0;
+}
+
 static int64_t end_the_overdue(dp_transport_channel *channel)
 {
     int64_t next_us = INT64_MAX;
     int64_t now_us = channel->active == NULL ? 0 : dp_clock_monotonic_us();
     for (dp_transport_handle *handle = channel->active, *following; handle != NULL; handle = following) {
         following = handle->next;
-        const char *why = NULL;
-        int64_t ends_us = patience_ends_us(handle, &why);
-        if (ends_us > now_us) {
-            if (ends_us < next_us) next_us = ends_us;
-            continue;
-        }
-        dp_transport_exchange *exchange = handle->exchange;
-        snprintf(exchange->message, sizeof exchange->message, "%s", why);
-        end_exchange(handle, DP_EXCHANGE_TIMED_OUT);
-        append_ended(channel, exchange);
+        int64_t check_us = check_time(handle, now_us);
+        if (check_us > 0 && check_us < next_us) next_us = check_us;
     }
     return next_us;
 }
@@ -725,12 +741,11 @@ static int poll_timeout_ms(int64_t until_us)
 void dp_transport_run(dp_transport_channel *channel, int extra_fd, int64_t until_us, bool *extra_ready)
 {
     *extra_ready = false;
-    bool at_once = until_us == 0 && extra_fd < 0;
-    if (channel->perform_due || (at_once && channel->active != NULL)) perform(channel);
+    if (channel->perform_due) perform(channel);
     int64_t timer_us = end_the_overdue(channel);
     bool ended = channel->ended_first != NULL;
     if (timer_us < until_us) until_us = timer_us;
-    if (at_once || (ended && extra_fd < 0)) return;
+    if (ended && extra_fd < 0) return;
     struct curl_waitfd extra = {.fd = extra_fd, .events = CURL_WAIT_POLLIN};
     unsigned extra_count = extra_fd < 0 ? 0 : 1;
     int timeout_ms = ended ? 0 : poll_timeout_ms(until_us);
@@ -738,6 +753,15 @@ void dp_transport_run(dp_transport_channel *channel, int extra_fd, int64_t until
     *extra_ready = extra_count == 1 && extra.revents != 0;
     if (channel->active != NULL) perform(channel);
     end_the_overdue(channel);
+}
+
+/* A new handle's timer is due at once, so this runs what is new and nothing else. */
+void dp_transport_kick(dp_transport_channel *channel)
+{
+    int running = 0;
+    channel->perform_due = false;
+    curl_multi_socket_action(channel->multi, CURL_SOCKET_TIMEOUT, 0, &running);
+    collect_ended(channel);
 }
 
 void dp_transport_abort(dp_transport_channel *channel, dp_transport_exchange *exchange)

@@ -60,6 +60,9 @@ bool dp_transport_start(dp_transport_channel *channel, dp_transport_exchange *ex
  * was called, or the monotonic time `until_us` is reached. */
 void dp_transport_run(dp_transport_channel *channel, int extra_fd, int64_t until_us, bool *extra_ready);
 
+/* Sends what was started on its way, as far as it goes without waiting. */
+void dp_transport_kick(dp_transport_channel *channel);
+
 /* The next one that has ended, or NULL. */
 dp_transport_exchange *dp_transport_next_ended(dp_transport_channel *channel);
 

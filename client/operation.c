@@ -61,7 +61,6 @@ static void link_operation(dp_driver *driver, dp_operation *operation)
         driver->last_operation->next = operation;
     }
     driver->last_operation = operation;
-    driver->operation_count++;
 }
 
 static void unlink_operation(dp_operation *operation)
@@ -77,7 +76,6 @@ static void unlink_operation(dp_operation *operation)
     } else {
         operation->next->previous = operation->previous;
     }
-    driver->operation_count--;
 }
 
 static void append_ended(dp_operation *operation)
@@ -356,7 +354,11 @@ static void end_attempt(dp_operation *operation)
         dp_observe_retry(operation, outcome.kind, wait_us);
         return;
     }
-    char why[288];
+    char why[288] = "";
+    if (outcome.kind == DP_CLIENT_OK) {
+        finish(operation, outcome.kind, false, why);
+        return;
+    }
     snprintf(why, sizeof why, "%s%s%s", operation->last_failure, outcome.retryable ? "; " : "",
              outcome.retryable ? dp_retry_verdict_text(verdict) : "");
     finish(operation, outcome.kind, outcome.retryable, why);
@@ -433,6 +435,13 @@ void dp_driver_step(dp_driver *driver, int extra_fd, int64_t until_us, bool *ext
     }
     if (driver->ended_first != NULL) until_us = 0;
     dp_transport_run(driver->channel, extra_fd, until_us, extra_ready);
+    process_ended_exchanges(driver);
+}
+
+void dp_driver_kick(dp_driver *driver, dp_operation *operation)
+{
+    advance(operation, dp_clock_monotonic_us());
+    dp_transport_kick(driver->channel);
     process_ended_exchanges(driver);
 }
 

@@ -64,7 +64,6 @@ struct dp_driver {
     dp_transport_channel *channel;
     dp_operation *operations; /* not ended, in the order in which they were started */
     dp_operation *last_operation;
-    size_t operation_count;
     dp_operation *ended_first;
     dp_operation *ended_last;
     bool counts_ends; /* an end takes the operation off the client's count at once (queues) */
@@ -102,6 +101,9 @@ dp_status dp_operation_start(dp_driver *driver, dp_operation *operation, const d
 /* Moves every operation forward, then waits until something has ended, extra_fd is readable, it was woken, or
  * until_us (0: do not wait). */
 void dp_driver_step(dp_driver *driver, int extra_fd, int64_t until_us, bool *extra_ready);
+
+/* Sends a new operation on its way, as far as it goes without waiting. */
+void dp_driver_kick(dp_driver *driver, dp_operation *operation);
 
 /* Ends an operation that has not ended as cancelled. */
 void dp_operation_cancel(dp_operation *operation);

@@ -4,8 +4,12 @@
 
 #include "base/clock.h"
 
+enum { MAX_SPARE_CALLS = 64, MAX_SPARE_BODY_BYTES = 64 * 1024 };
+
 struct dp_client_call {
     dp_operation operation; /* the first member: a call is found from its operation */
+    dp_client_queue *queue;
+    dp_client_call *next_spare;
     dp_client_response response;
     dp_error error;
 };
@@ -57,6 +61,13 @@ static void unlink_queue(dp_client_queue *queue)
     pthread_mutex_unlock(&client->lock);
 }
 
+static void call_release(dp_client_call *call)
+{
+    dp_request_text_release(&call->operation.text);
+    dp_client_response_release(&call->response);
+    free(call);
+}
+
 void dp_client_queue_free(dp_client_queue *queue)
 {
     if (queue == NULL) return;
@@ -66,7 +77,12 @@ void dp_client_queue_free(dp_client_queue *queue)
     }
     dp_operation *operation;
     while ((operation = dp_driver_next_ended(driver)) != NULL) {
-        dp_client_call_free(call_of(operation));
+        call_release(call_of(operation));
+    }
+    while (queue->spare_calls != NULL) {
+        dp_client_call *call = queue->spare_calls;
+        queue->spare_calls = call->next_spare;
+        call_release(call);
     }
     unlink_queue(queue);
     dp_driver_free(driver);
@@ -75,12 +91,18 @@ void dp_client_queue_free(dp_client_queue *queue)
 
 static dp_client_call *call_new(dp_client_queue *queue)
 {
-    dp_client_call *call = calloc(1, sizeof *call);
-    if (call == NULL) return NULL;
-    call->operation.text = (dp_request_text)DP_REQUEST_TEXT_INIT;
-    call->response = (dp_client_response)DP_CLIENT_RESPONSE_INIT;
+    dp_client_call *call = queue->spare_calls;
+    if (call != NULL) {
+        queue->spare_calls = call->next_spare;
+        queue->spare_count--;
+    } else {
+        call = calloc(1, sizeof *call);
+        if (call == NULL) return NULL;
+        call->queue = queue;
+        call->operation.text = (dp_request_text)DP_REQUEST_TEXT_INIT;
+    }
     if (!dp_response_prepare(&call->response, queue->driver->client->config.max_response_bytes)) {
-        free(call);
+        call_release(call);
         return NULL;
     }
     return call;
@@ -100,8 +122,8 @@ dp_status dp_client_submit(dp_client_queue *queue, const dp_client_request *requ
         return status;
     }
     if (call != NULL) *call = made;
-    bool extra_ready;
-    dp_driver_step(queue->driver, -1, 0, &extra_ready); /* on its way before the caller does anything else */
+    queue->call_count++;
+    dp_driver_kick(queue->driver, &made->operation); /* on its way before the caller does anything else */
     return DP_STATUS_OK;
 }
 
@@ -137,12 +159,14 @@ void dp_queue_run_to_end(dp_client_queue *queue)
 dp_client_call *dp_client_queue_next(dp_client_queue *queue)
 {
     dp_operation *operation = dp_driver_next_ended(queue->driver);
-    return operation == NULL ? NULL : call_of(operation);
+    if (operation == NULL) return NULL;
+    queue->call_count--;
+    return call_of(operation);
 }
 
 size_t dp_client_queue_in_flight(const dp_client_queue *queue)
 {
-    return queue->driver->operation_count;
+    return queue->call_count;
 }
 
 void dp_client_call_cancel(dp_client_call *call)
@@ -168,7 +192,14 @@ const dp_error *dp_client_call_error(const dp_client_call *call)
 void dp_client_call_free(dp_client_call *call)
 {
     if (call == NULL) return;
-    dp_request_text_release(&call->operation.text);
-    dp_client_response_release(&call->response);
-    free(call);
+    dp_client_queue *queue = call->queue;
+    const dp_client_response_memory *memory = call->response.memory;
+    bool small = memory != NULL && memory->body.capacity <= MAX_SPARE_BODY_BYTES;
+    if (!small || queue->spare_count == MAX_SPARE_CALLS) {
+        call_release(call);
+        return;
+    }
+    call->next_spare = queue->spare_calls;
+    queue->spare_calls = call;
+    queue->spare_count++;
 }

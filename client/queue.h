@@ -6,6 +6,9 @@
 
 struct dp_client_queue {
     dp_driver *driver;
+    size_t call_count;           /* submitted and not taken back */
+    dp_client_call *spare_calls; /* freed ones, kept for their memory */
+    size_t spare_count;
     pthread_t owner; /* under the client's lock: the thread that used it last */
     dp_client_queue *previous;
     dp_client_queue *next;

@@ -202,8 +202,28 @@ static dp_status check_request(const dp_client_request *request, dp_error *error
         return dp_error_set(error, DP_STATUS_USAGE, "the request has both a body and a body source");
     }
     dp_client_header id = {"X-Request-ID", request->request_id};
-    if (request->request_id != NULL) return dp_request_header_check(&id, error);
-    return DP_STATUS_OK;
+    dp_client_header type = {"Content-Type", request->content_type};
+    dp_status status = DP_STATUS_OK;
+    if (request->request_id != NULL) status = dp_request_header_check(&id, error);
+    if (status == DP_STATUS_OK && request->content_type != NULL)
+        status = dp_request_header_check(&type, error);
+    return status;
+}
+
+/* Only where there is a body or may be taken to be one: libcurl looks at every line for every field of its
+ * own. */
+static void add_body_lines(line_writer *writer, const dp_client_config *config,
+                           const dp_client_request *request)
+{
+    enum { EXPECTED_ABOVE_BYTES = 512 * 1024 }; /* libcurl asks for "100 Continue" above 1 MiB */
+    bool has_body = request->body.length > 0 || request->body_source != NULL;
+    if (!has_body && (request->method == NULL || strcmp(request->method, "GET") == 0)) return;
+    if (given_header(config, request, "Content-Type") == NULL) {
+        const char *type = request->content_type == NULL ? "application/json" : request->content_type;
+        add_line(writer, "Content-Type", has_body ? type : NULL);
+    }
+    bool may_expect = request->body_source != NULL || request->body.length > EXPECTED_ABOVE_BYTES;
+    if (may_expect && given_header(config, request, "Expect") == NULL) add_line(writer, "Expect", NULL);
 }
 
 static void add_lines(line_writer *writer, const dp_client_config *config, const dp_client_request *request,
@@ -218,51 +238,71 @@ static void add_lines(line_writer *writer, const dp_client_config *config, const
     for (size_t i = 0; i < request->header_count; i++) {
         add_line(writer, request->headers[i].name, request->headers[i].value);
     }
-    const char *own_id = given_header(config, request, "X-Request-ID");
-    if (own_id != NULL) {
-        snprintf(request_id, 256, "%s", own_id);
+    const char *id = given_header(config, request, "X-Request-ID");
+    bool in_header = id != NULL;
+    if (!in_header) id = request->request_id;
+    if (id == NULL) {
+        dp_uuid_v4(request_id);
+        id = request_id;
     } else {
-        const char *id = request->request_id != NULL ? request->request_id : request_id;
-        add_line(writer, "X-Request-ID", id);
-        if (request->request_id != NULL) snprintf(request_id, 256, "%s", request->request_id);
+        snprintf(request_id, 256, "%s", id);
     }
-    bool has_body = request->body.length > 0 || request->body_source != NULL;
-    if (given_header(config, request, "Content-Type") == NULL) {
-        const char *type = request->content_type == NULL ? "application/json" : request->content_type;
-        add_line(writer, "Content-Type", has_body ? type : NULL);
-    }
-    if (given_header(config, request, "Expect") == NULL) add_line(writer, "Expect", NULL);
+    if (!in_header) add_line(writer, "X-Request-ID", id);
+    add_body_lines(writer, config, request);
+}
+
+static bool is_same_target(const dp_request_text *text, const char *method, const char *url)
+{
+    if (text->lines_at == 0 || url == NULL) return false;
+    size_t method_length = strlen(method);
+    const char *shown = text->memory.data + text->shown_at;
+    return strncmp(shown, method, method_length) == 0 && shown[method_length] == ' ' &&
+           strcmp(text->memory.data + text->given_at, url) == 0;
+}
+
+/* Everything before the lines. */
+static dp_status make_target(dp_request_text *text, const dp_client_config *config,
+                             const dp_client_request *request, const char *method, dp_error *error)
+{
+    dp_buffer *memory = &text->memory;
+    text->lines_at = 0;
+    dp_buffer_clear(memory);
+    dp_status status = append_url(memory, config, request, error);
+    if (status != DP_STATUS_OK) return status;
+    size_t url_length = memory->length;
+    dp_buffer_append_byte(memory, '\0');
+    text->shown_at = memory->length;
+    /* The URL that is copied from must not move meanwhile. */
+    if (!dp_buffer_reserve(memory, url_length + strlen(method) + 2))
+        return dp_error_no_memory(error, "the request");
+    append_shown(memory, method, dp_slice_make(memory->data, url_length));
+    dp_buffer_append_byte(memory, '\0');
+    text->given_at = memory->length;
+    dp_buffer_append(memory, request->url, strlen(request->url) + 1);
+    if (memory->failed) return dp_error_no_memory(error, "the request");
+    text->lines_at = memory->length;
+    return DP_STATUS_OK;
 }
 
 dp_status dp_request_text_make(dp_request_text *text, const dp_client_config *config,
                                const dp_client_request *request, char request_id[256], dp_error *error)
 {
-    dp_buffer_clear(&text->memory);
-    text->line_count = 0;
+    const char *method = request->method == NULL ? "GET" : request->method;
     dp_status status = check_request(request, error);
-    if (status != DP_STATUS_OK) return status;
-    dp_client_header type = {"Content-Type", request->content_type};
-    if (request->content_type != NULL) status = dp_request_header_check(&type, error);
-    if (status == DP_STATUS_OK) status = append_url(&text->memory, config, request, error);
-    if (status != DP_STATUS_OK) return status;
-
-    dp_slice url = dp_buffer_slice(&text->memory);
-    dp_buffer_append_byte(&text->memory, '\0');
-    size_t shown_at = text->memory.length;
-    if (!dp_buffer_reserve(&text->memory, 2 * url.length + 256))
-        return dp_error_no_memory(error, "the request");
-    url.data = text->memory.data;
-    append_shown(&text->memory, request->method == NULL ? "GET" : request->method, url);
-    dp_buffer_append_byte(&text->memory, '\0');
-
-    line_writer writer = {.text = text};
-    if (given_header(config, request, "X-Request-ID") == NULL && request->request_id == NULL) {
-        dp_uuid_v4(request_id);
+    if (status == DP_STATUS_OK && !is_same_target(text, method, request->url)) {
+        status = make_target(text, config, request, method, error);
     }
+    if (status != DP_STATUS_OK) return status;
+    text->memory.length = text->lines_at;
+    text->line_count = 0;
+    line_writer writer = {.text = text};
     add_lines(&writer, config, request, request_id);
-    if (text->memory.failed) return dp_error_no_memory(error, "the request's headers");
+    if (text->memory.failed) {
+        text->lines_at = 0;
+        return dp_error_no_memory(error, "the request's headers");
+    }
     text->url = text->memory.data;
-    text->shown = text->memory.data + shown_at;
+    text->shown = text->memory.data + text->shown_at;
     for (size_t i = 0; i < text->line_count; i++) {
         text->lines[i] = text->memory.data + writer.offsets[i];
     }
@@ -272,5 +312,5 @@ dp_status dp_request_text_make(dp_request_text *text, const dp_client_config *co
 void dp_request_text_release(dp_request_text *text)
 {
     dp_buffer_release(&text->memory);
-    text->line_count = 0;
+    text->lines_at = text->line_count = 0;
 }

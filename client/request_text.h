@@ -9,9 +9,12 @@
 enum { DP_REQUEST_MAX_HEADERS = 64, DP_REQUEST_MAX_LINES = 2 * DP_REQUEST_MAX_HEADERS + 8 };
 
 typedef struct dp_request_text {
-    dp_buffer memory; /* url, shown and lines, each ended by NUL */
+    dp_buffer memory; /* url, shown, the URL as it was given, and lines, each ended by NUL */
     const char *url;
     const char *shown; /* "GET http://host/path": no user info, no query */
+    size_t shown_at;
+    size_t given_at;
+    size_t lines_at; /* 0: what comes before the lines is not complete */
     const char *lines[DP_REQUEST_MAX_LINES];
     size_t line_count;
 } dp_request_text;
@@ -22,7 +25,8 @@ typedef struct dp_request_text {
     }
 
 /* `request_id` holds the id to send when no header names one, and afterwards the one that is sent. Status
- * USAGE names what is wrong. Keeps the memory of an earlier text. */
+ * USAGE names what is wrong. A text may be made again, with the same configuration: its memory is kept, and
+ * its URL too where it is the same. */
 dp_status dp_request_text_make(dp_request_text *text, const dp_client_config *config,
                                const dp_client_request *request, char request_id[256], dp_error *error);
 
