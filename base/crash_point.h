@@ -15,7 +15,17 @@
     X(COMMITTED_UNANSWERED, "committed_unanswered", "the server committed but has not answered")             \
     X(RECEIPT_READ, "receipt_read", "the receipt was read but the gate not asked")                           \
     X(GATE_PASSED, "gate_passed", "the gate allowed the offset but it is not saved")                         \
-    X(OFFSET_SAVED, "offset_saved", "the offset is saved but not reported to the source")
+    X(OFFSET_SAVED, "offset_saved", "the offset is saved but not reported to the source")                    \
+    X(EXPORT_TRANSACTION, "export_transaction", "an export took a transaction")                              \
+    X(EXPORT_FILE_DONE, "export_file_done", "an export finished a file")                                     \
+    X(EXPORT_MANIFEST_WRITTEN, "export_manifest_written", "an export is whole but has not got its name")     \
+    X(EXPORT_RENAMED, "export_renamed", "an export has got its name")                                        \
+    X(REPLAY_REWOUND, "replay_rewound", "a replay moved the stored offset back but sent nothing")            \
+    X(REPLAY_SENT, "replay_sent", "a replay handed a batch to the client")                                   \
+    X(REPLAY_RECEIPT_READ, "replay_receipt_read", "a replay read a receipt but recorded no progress")        \
+    X(REPLAY_PROGRESS_SAVED, "replay_progress_saved", "a replay recorded its progress")                      \
+    X(REPLAY_LOADED, "replay_loaded", "a replay sent everything but recorded no outcome")                    \
+    X(PRUNE_STEP_DONE, "prune_step_done", "a step of pruning is durable")
 
 typedef enum dp_crash_point_name {
 #define DP_CRASH_POINT_ENUM(name, text, where) DP_CRASH_##name,
