@@ -13,6 +13,8 @@ const dp_command *const dp_commands[] = {
     &dp_command_cdc_replay_plan,
     &dp_command_cdc_commit_gate,
     &dp_command_cdc_check_idempotency,
+    &dp_command_cdc_export,
+    &dp_command_cdc_verify,
     &dp_command_offsets_list,
     &dp_command_offsets_show,
     &dp_command_offsets_set,

@@ -12,6 +12,8 @@ extern const dp_command dp_command_cdc_run;
 extern const dp_command dp_command_cdc_setup;
 extern const dp_command dp_command_cdc_doctor;
 extern const dp_command dp_command_cdc_status;
+extern const dp_command dp_command_cdc_export;
+extern const dp_command dp_command_cdc_verify;
 extern const dp_command dp_command_cdc_plan;
 extern const dp_command dp_command_cdc_replay_plan;
 extern const dp_command dp_command_cdc_commit_gate;

@@ -141,15 +141,15 @@ const char *dp_artifact_finding_text(dp_artifact_finding_kind kind);
 
 typedef struct dp_artifact_finding {
     dp_artifact_finding_kind kind;
-    const char *file_name; /* NULL: the artifact as a whole */
-    uint64_t line_number;  /* 0: the file as a whole */
+    char file_name[64];   /* empty: the artifact as a whole */
+    uint64_t line_number; /* 0: the file as a whole */
     char detail[256];
 } dp_artifact_finding;
 
 typedef struct dp_artifact_verification {
-    dp_artifact_totals totals;     /* of what is there */
-    uint64_t finding_count;        /* all of them; 0: the artifact is what was written */
-    dp_artifact_finding first[20]; /* file names live as long as the artifact */
+    dp_artifact_totals totals; /* of what is there */
+    uint64_t finding_count;    /* all of them; 0: the artifact is what was written */
+    dp_artifact_finding first[20];
 } dp_artifact_verification;
 
 /* Reads every byte and compares it with the manifest. OK also when there are findings; IO and NO_MEMORY when

@@ -31,7 +31,8 @@ void dp_artifact_verification_add(dp_artifact_verification *verification, dp_art
     uint64_t at = verification->finding_count++;
     if (at >= sizeof verification->first / sizeof verification->first[0]) return;
     dp_artifact_finding *finding = &verification->first[at];
-    *finding = (dp_artifact_finding){.kind = kind, .file_name = file_name, .line_number = line_number};
+    *finding = (dp_artifact_finding){.kind = kind, .line_number = line_number};
+    snprintf(finding->file_name, sizeof finding->file_name, "%s", file_name == NULL ? "" : file_name);
     va_list arguments;
     va_start(arguments, format);
     vsnprintf(finding->detail, sizeof finding->detail, format, arguments);
@@ -106,8 +107,8 @@ static void report_moved(verifier *check, uint64_t line_number, uint64_t line)
     uint64_t kept = sizeof result->first / sizeof result->first[0];
     for (uint64_t i = 0; i < result->finding_count && i < kept; i++) {
         dp_artifact_finding *finding = &result->first[i];
-        if (finding->kind != DP_ARTIFACT_FINDING_LINE_MISSING || finding->file_name != check->name ||
-            finding->line_number != line + 1)
+        if (finding->kind != DP_ARTIFACT_FINDING_LINE_MISSING ||
+            strcmp(finding->file_name, check->name) != 0 || finding->line_number != line + 1)
             continue;
         finding->kind = DP_ARTIFACT_FINDING_LINE_MOVED;
         finding->line_number = line_number;

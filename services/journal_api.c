@@ -170,6 +170,18 @@ static dp_status migrate(const char *dsn, dp_error *error)
     return status;
 }
 
+/* The first connection tells whether the DSN and the schema are right. */
+static dp_status open_first(dp_journal_api *api, dp_error *error)
+{
+    if (!api->options.read_only) return open_store(api, false, &api->writers[0].store, error);
+    dp_store *reader;
+    dp_status status = open_store(api, true, &reader, error);
+    if (status != DP_STATUS_OK) return status;
+    api->idle_readers[api->idle_reader_count++] = reader;
+    api->reader_count++;
+    return DP_STATUS_OK;
+}
+
 dp_status dp_journal_api_open(const dp_journal_api_options *options, dp_journal_api **api, dp_error *error)
 {
     dp_journal_api *self = calloc(1, sizeof *self);
@@ -183,7 +195,7 @@ dp_status dp_journal_api_open(const dp_journal_api_options *options, dp_journal_
     if (status == DP_STATUS_OK && !make_journals(self))
         status = dp_error_no_memory(error, "the journal service");
     if (status == DP_STATUS_OK && options->migrate) status = migrate(self->dsn, error);
-    if (status == DP_STATUS_OK) status = open_store(self, false, &self->writers[0].store, error);
+    if (status == DP_STATUS_OK) status = open_first(self, error);
     if (status != DP_STATUS_OK) {
         dp_journal_api_close(self);
         return status;
@@ -246,6 +258,9 @@ static journal_writer *idle_writer(dp_journal_api *api)
 
 dp_status journal_take_writer(dp_journal_api *api, journal_writer **writer, dp_error *error)
 {
+    if (api->options.read_only) {
+        return dp_error_set_code(error, DP_STATUS_BLOCKED, "read_only", "the state was opened read-only");
+    }
     struct timespec deadline = deadline_after_ms(api->options.writer_wait_ms);
     int waited = 0;
     pthread_mutex_lock(&api->pool_lock);

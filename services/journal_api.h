@@ -47,6 +47,7 @@ typedef struct dp_journal_api_options {
     unsigned store_wait_ms;  /* how long a lock of another process is waited for; 0: 5000, then 503 */
     unsigned writer_wait_ms; /* how long a batch waits for the one before it; 0: 10000, then 503 */
     bool migrate;            /* bring the schema up to date when opening; otherwise an old one is refused */
+    bool read_only;          /* opens no connection that could write: calls that write are refused */
 } dp_journal_api_options;
 
 typedef struct dp_api_reply {

@@ -1,0 +1,83 @@
+/* A journal that a command works on: a server's through HTTP, or a state database's directly. The same
+ * questions, the same answers, whichever it is. Belongs to one thread.
+ */
+#ifndef DPONE_SERVICES_JOURNAL_LINK_H
+#define DPONE_SERVICES_JOURNAL_LINK_H
+
+#include <jansson.h>
+
+#include "cdc/event_identity.h"
+#include "replay/offset_token.h"
+
+typedef struct dp_journal_link dp_journal_link;
+
+typedef struct dp_journal_link_options {
+    const char *server_url; /* used unless state_dsn is given */
+    const char *token;      /* bearer token; NULL: none */
+    const char *state_dsn;  /* NULL: the server's journal */
+    bool writes;            /* false: a state database is opened read-only */
+} dp_journal_link_options;
+
+dp_status dp_journal_link_open(const dp_journal_link_options *options, dp_journal_link **link,
+                               dp_error *error);
+void dp_journal_link_close(dp_journal_link *link);
+
+/* Which stream of a pipeline; empty members leave it to there being only one. */
+typedef struct dp_stream_choice {
+    dp_slice pipeline;
+    dp_slice source;
+    dp_slice backend;
+} dp_stream_choice;
+
+/* What is known of a stream. Texts live until dp_stream_facts_release. */
+typedef struct dp_stream_facts {
+    json_t *document;
+    char *settings_text;
+    dp_slice pipeline;
+    dp_slice source;
+    dp_backend backend;
+    dp_identity_kind identity;
+    dp_slice settings; /* a JSON object; empty: unknown */
+    bool has_high;     /* false: the journal holds nothing of it yet */
+    dp_offset high;
+    bool has_pruned; /* retention has deleted what ends at or below it */
+    dp_offset pruned;
+    bool has_stored; /* the lowest offset that the pipeline has stored for the backend */
+    dp_offset stored;
+    uint64_t transaction_count;
+    uint64_t event_count;
+} dp_stream_facts;
+
+/* NOT_FOUND for an unknown pipeline or stream; USAGE when the choice fits more than one. */
+dp_status dp_journal_link_facts(dp_journal_link *link, const dp_stream_choice *choice, dp_stream_facts *facts,
+                                dp_error *error);
+void dp_stream_facts_release(dp_stream_facts *facts);
+
+/* Called for each event and commit line, without its newline. CANCELLED without an error set ends the reading
+ * early and counts as success. */
+typedef struct dp_line_visitor {
+    void *context;
+    dp_status (*line)(void *context, dp_slice line, dp_error *error);
+} dp_line_visitor;
+
+/* The lines of the window (from, to] of a stream; NULL bounds are open. REMOTE when the answer was cut. */
+dp_status dp_journal_link_events(dp_journal_link *link, const dp_stream_facts *stream, const dp_offset *from,
+                                 const dp_offset *to, const dp_line_visitor *visitor, dp_error *error);
+
+/* Calls of the service that take and give one JSON object. X(name, method, what follows the pipeline) */
+#define DP_JOURNAL_CALL_LIST(X)                                                                              \
+    X(SHOW, "GET", "")                                                                                       \
+    X(LIST_QUARANTINE, "GET", "/quarantine")
+
+typedef enum dp_journal_call {
+#define DP_JOURNAL_CALL_ENUM(name, method, path) DP_JOURNAL_CALL_##name,
+    DP_JOURNAL_CALL_LIST(DP_JOURNAL_CALL_ENUM)
+#undef DP_JOURNAL_CALL_ENUM
+} dp_journal_call;
+
+/* `json` NULL: no body. *answer is the caller's to decref. A refusal becomes the status that fits, with the
+ * service's code and text. */
+dp_status dp_journal_link_call(dp_journal_link *link, dp_slice pipeline, dp_journal_call call,
+                               const char *json, json_t **answer, dp_error *error);
+
+#endif
