@@ -1,11 +1,14 @@
 #include "base/log.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -22,6 +25,8 @@ enum {
 
 struct dp_log {
     int file;
+    bool owns_file;
+    bool is_socket;
     bool colour;
     _Atomic int level;
     _Atomic int format;
@@ -226,7 +231,8 @@ static ssize_t write_some(const dp_log *log, const char *data, size_t length)
     struct pollfd ready = {.fd = log->file, .events = POLLOUT};
     int count = poll(&ready, 1, 100);
     if (count <= 0) return 0;
-    ssize_t written = write(log->file, data, length);
+    ssize_t written = log->is_socket ? send(log->file, data, length, MSG_DONTWAIT | MSG_NOSIGNAL)
+                                     : write(log->file, data, length);
     if (written >= 0) return written;
     /* A log that cannot be written to any more must not keep the program from going on. */
     return errno == EAGAIN || errno == EINTR ? 0 : (ssize_t)length;
@@ -256,11 +262,36 @@ static void *write_lines(void *context)
     return NULL;
 }
 
+/* A terminal that poll calls writable can still block a write of many bytes, and O_NONBLOCK on the file given
+ * would change it for every program that shares it: terminals and pipes are opened a second time. */
+static void open_file(dp_log *log, int file)
+{
+    struct stat kind;
+    char path[64];
+    log->file = file;
+    if (fstat(file, &kind) != 0) return;
+    log->is_socket = S_ISSOCK(kind.st_mode);
+    if (!S_ISCHR(kind.st_mode) && !S_ISFIFO(kind.st_mode)) return;
+    snprintf(path, sizeof path, "/proc/self/fd/%d", file);
+    int own = open(path, O_WRONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+    if (own < 0) return;
+    log->file = own;
+    log->owns_file = true;
+}
+
+static void release(dp_log *log)
+{
+    pthread_mutex_destroy(&log->lock);
+    pthread_cond_destroy(&log->wake);
+    if (log->owns_file) close(log->file);
+    free(log->ring);
+    free(log);
+}
+
 dp_status dp_log_new(const dp_log_options *options, dp_log **out, dp_error *error)
 {
     dp_log *log = calloc(1, sizeof *log);
     if (log == NULL) return dp_error_no_memory(error, "the log");
-    log->file = options->file;
     log->colour = options->colour;
     log->capacity = options->ring_bytes == 0 ? DEFAULT_RING_BYTES : options->ring_bytes;
     log->ring = malloc(log->capacity);
@@ -272,12 +303,10 @@ dp_status dp_log_new(const dp_log_options *options, dp_log **out, dp_error *erro
     atomic_store(&log->format, (int)options->format);
     pthread_mutex_init(&log->lock, NULL);
     pthread_cond_init(&log->wake, NULL);
+    open_file(log, options->file);
     int fault = pthread_create(&log->thread, NULL, write_lines, log);
     if (fault != 0) {
-        pthread_mutex_destroy(&log->lock);
-        pthread_cond_destroy(&log->wake);
-        free(log->ring);
-        free(log);
+        release(log);
         return dp_error_set(error, DP_STATUS_IO, "unable to start the log's thread: %s", strerror(fault));
     }
     *out = log;
@@ -293,10 +322,7 @@ void dp_log_free(dp_log *log)
     pthread_cond_signal(&log->wake);
     pthread_mutex_unlock(&log->lock);
     pthread_join(log->thread, NULL);
-    pthread_mutex_destroy(&log->lock);
-    pthread_cond_destroy(&log->wake);
-    free(log->ring);
-    free(log);
+    release(log);
 }
 
 void dp_log_configure(dp_log *log, dp_log_level level, dp_log_format format)

@@ -229,8 +229,8 @@ static void answer_metrics(dp_exchange *exchange)
     gauges.uptime_seconds = (double)(dp_clock_monotonic_us() - application->started_us) / 1e6;
     gauges.start_time_seconds = (double)application->started_wall_us / 1e6;
     gauges.log_lines_dropped = dp_log_dropped_count(application->log);
-    if (application->http != NULL)
-        gauges.open_connections = dp_http_server_connection_count(application->http);
+    dp_http_server *http = atomic_load(&application->http);
+    if (http != NULL) gauges.open_connections = dp_http_server_connection_count(http);
     pthread_mutex_lock(&application->lock);
     gauges.queue_depth = application->admission.queued;
     gauges.active_requests = application->admission.active;
@@ -459,7 +459,7 @@ size_t dp_application_request_bytes(void)
 
 void dp_application_attach(dp_application *application, dp_http_server *server)
 {
-    application->http = server;
+    atomic_store(&application->http, server);
 }
 
 void dp_application_configure(dp_application *application, const dp_settings *settings)

@@ -73,7 +73,7 @@ struct dp_application {
     _Atomic bool docs_enabled;
     dp_metrics metrics;
     dp_log *log;
-    dp_http_server *http;
+    _Atomic(dp_http_server *) http; /* set once it has started */
     int64_t started_us;
     int64_t started_wall_us;
     dp_journal_api *journal; /* NULL: without a state */
