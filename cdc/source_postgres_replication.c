@@ -13,6 +13,7 @@
 
 #include "base/byte_reader.h"
 #include "base/clock.h"
+#include "base/planted_fault.h"
 #include "cdc/source_postgres_common.h"
 
 enum {
@@ -68,8 +69,9 @@ static void send_feedback(replication_source *source, bool wants_reply)
     uint64_t written =
         source->received.value > source->confirmed.value ? source->received.value : source->confirmed.value;
     put_u64(message + 1, written);
-    put_u64(message + 9, source->confirmed.value);
-    put_u64(message + 17, source->confirmed.value);
+    uint64_t flushed = dp_fault_is_planted(DP_FAULT_KEEPALIVE_AS_FLUSH) ? written : source->confirmed.value;
+    put_u64(message + 9, flushed);
+    put_u64(message + 17, flushed);
     put_u64(message + 25, (uint64_t)(dp_clock_wall_us() - POSTGRES_EPOCH_US));
     message[33] = wants_reply ? 1 : 0;
     source->feedback_at_us = dp_clock_monotonic_us();
@@ -374,7 +376,7 @@ static dp_status replication_poll(void *self, int timeout_ms, const dp_record_si
     progress->has_high_watermark = source->received.value > 0;
     progress->high_watermark = source->received;
     offer_idle_position(source, progress);
-    if (source->is_asked) send_feedback(source, false);
+    if (source->is_asked || dp_fault_is_planted(DP_FAULT_KEEPALIVE_AS_FLUSH)) send_feedback(source, false);
     source->is_asked = false;
     return DP_STATUS_OK;
 }

@@ -4,6 +4,7 @@
 
 #include "base/clock.h"
 #include "base/crash_point.h"
+#include "base/planted_fault.h"
 #include "replay/commit_gate.h"
 #include "services/batch_answer.h"
 
@@ -342,6 +343,12 @@ static dp_status send_batch(cdc_run *run, dp_error *error)
     dp_status status = finish_in_flight(run, error);
     if (status == DP_STATUS_OK) status = compose_in_flight(run, error);
     if (status != DP_STATUS_OK) return status;
+    if (dp_fault_is_planted(DP_FAULT_OFFSET_EARLY) && run->in_flight_offsets.has_next_offset) {
+        run->has_passed = true;
+        run->passed = run->in_flight_offsets.next_offset;
+        status = save_offset(run, error);
+        if (status != DP_STATUS_OK) return status;
+    }
     dp_crash_point(DP_CRASH_BATCH_BUILT);
     status = run->sink->submit(run->sink->self, run->in_flight.batch_id,
                                dp_buffer_slice(&run->in_flight.bytes), error);
@@ -418,6 +425,7 @@ static dp_status on_change(void *context, const dp_change *change, dp_error *err
     }
     dp_change numbered = *change;
     numbered.ordinal -= run->transaction_poison_count; /* the journal numbers what it holds */
+    if (dp_fault_is_planted(DP_FAULT_SEQUENCE_DROPPED)) numbered.sequence = 0;
     dp_error cause = DP_ERROR_INIT;
     dp_status status = dp_batch_writer_put_event(run->building, &numbered, &cause);
     if (status == DP_STATUS_OK) {

@@ -1,6 +1,7 @@
 /* Ingestion: one batch in, one receipt out, in one transaction of the database. */
 #include "base/clock.h"
 #include "base/crash_point.h"
+#include "base/planted_fault.h"
 #include "services/journal_internal.h"
 
 #define RECEIPT_ARENA_BYTES ((size_t)1 << 20)
@@ -223,6 +224,10 @@ static dp_status run_transaction(const ingest_job *job, dp_store *store, dp_erro
     if (status != DP_STATUS_OK || answered) {
         store->driver->rollback(store);
         return status;
+    }
+    if (dp_fault_is_planted(DP_FAULT_ACK_BEFORE_COMMIT) && job->now_us % 3 == 0) {
+        store->driver->rollback(store);
+        return DP_STATUS_OK;
     }
     status = store->driver->commit(store, error);
     dp_crash_point(DP_CRASH_COMMITTED_UNANSWERED);

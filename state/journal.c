@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "base/hex.h"
+#include "base/planted_fault.h"
 #include "cdc/event_compare.h"
 #include "cdc/idempotency.h"
 
@@ -550,6 +551,12 @@ static dp_status add_events(append_job *job, const dp_batch_group *group, int64_
 /* A group that begins with row 0: whatever was staged is replaced by it or left over from before. */
 static dp_status start_transaction(append_job *job, const dp_batch_group *group, int64_t *first_number)
 {
+    if (dp_fault_is_planted(DP_FAULT_STALE_RESEND) && continues_staging(job, group)) {
+        int64_t behind = job->stream->staged_first_number + (int64_t)job->stream->staged_count;
+        *first_number = job->stream->staged_first_number;
+        job->stream->has_staged = false;
+        return add_events(job, group, behind, 0);
+    }
     dp_status status = drop_staging(job);
     if (status == DP_STATUS_OK) status = reserve(job);
     if (status == DP_STATUS_OK) status = add_events(job, group, job->next_number, 0);

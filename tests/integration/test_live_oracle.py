@@ -129,6 +129,54 @@ class StaticLoadTest(LiveTest):
         self.drop(slot)
 
 
+    # --- bugs planted on purpose (base/planted_fault.h) -------------------------------------------------------------
+
+    def outcome(self, name, slot):
+        """What an operator would see of a pipeline after its last run: what is wrong, or [] when nothing shows."""
+        # Batches of another size: equal ones would be answered from their receipts.
+        code, _, errors = live.run(self.pg, self.journal.url, name, slot, *BATCHES, "--batch-events", "33")
+        words = [f"exit {code}: {errors}"] if code != 0 else []
+        return words + live.differences(self.expected, live.journal(self.journal.url, name))
+
+    def break_reader(self, fault, crash_at):
+        slot = live.copy_slot(self.pg, fault)
+        code, _, errors = live.run(self.pg, self.journal.url, fault, slot, *BATCHES,
+                                   environment={"DPONE_FAULT": fault, "DPONE_CRASH_AT": crash_at})
+        self.assertIn(code, (0, -signal.SIGKILL), errors)
+        words = self.outcome(fault, slot)
+        self.drop(slot)
+        return words
+
+    def break_server(self, fault, environment=None):
+        slot = live.copy_slot(self.pg, fault)
+        self.journal.stop()
+        self.journal.start({"DPONE_FAULT": fault})
+        live.run(self.pg, self.journal.url, fault, slot, *BATCHES, environment=environment)
+        words = self.outcome(fault, slot)
+        self.journal.stop()
+        self.journal.start({"DPONE_FAULT": ""})
+        self.drop(slot)
+        return words
+
+    def test_a_planted_early_offset_is_caught(self):
+        self.assertIn("gap", str(self.break_reader("offset_early", "batch_built:5")))
+
+    def test_a_planted_loss_of_sequences_is_caught(self):
+        self.assertIn("differs", str(self.break_reader("sequence_dropped", "")))
+
+    def test_a_planted_answer_before_the_commit_is_caught(self):
+        self.assertRegex(str(self.break_server("ack_before_commit")), "gap|exit 1")
+
+    def test_a_planted_stale_resend_is_caught(self):
+        batches = self.finish("count", live.copy_slot(self.pg, "count"))["batches"]
+        self.drop("count")
+        words = self.break_server("stale_resend", {"DPONE_CRASH_AT": f"receipt_read:{batches - 3}"})
+        self.assertRegex(str(words), "differs|exit")
+
+    def test_a_planted_keepalive_as_flush_is_caught(self):
+        self.assertRegex(str(self.break_reader("keepalive_as_flush", "gate_passed:3")), "source.slot_(ahead_of_offset|recreated)")
+
+
 class MovingLoadTest(LiveTest):
     """Processes die while the load is being written."""
 
