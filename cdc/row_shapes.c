@@ -62,7 +62,6 @@ void dp_row_shapes_keep(dp_row_shapes *shapes, dp_slice key, const dp_slice *hea
                         const dp_table *table)
 {
     dp_row_shape *slot = &shapes->slots[slot_of(key)];
-    clear_slot(slot);
     size_t text_bytes = key.length + 1;
     for (size_t i = 0; i < row->count; i++) {
         text_bytes += heads[i].length + row->specs[i].name.length;
@@ -84,5 +83,7 @@ void dp_row_shapes_keep(dp_row_shapes *shapes, dp_slice key, const dp_slice *hea
     }
     dp_table_retain(table);
     shape.table = table;
+    /* Not sooner: where only a part of the row was alike, its names are those of the shape that goes. */
+    clear_slot(slot);
     *slot = shape;
 }

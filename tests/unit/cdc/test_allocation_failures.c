@@ -4,6 +4,7 @@
 #include "tests/unit/support/cmocka_includes.h"
 
 #include "cdc/batch_writer.h"
+#include "cdc/capture_reader.h"
 #include "cdc/decoder.h"
 #include "tests/unit/support/pgoutput_message.h"
 
@@ -53,9 +54,41 @@ static dp_status on_commit(void *context, const dp_transaction_end *end, dp_erro
 
 typedef struct script {
     dp_plugin plugin;
+    dp_slice capture; /* read through the capture reader instead of `records`, in pieces; empty: none */
     size_t record_count;
     dp_record records[80];
 } script;
+
+static dp_status on_start(void *context, dp_capture_form form, dp_plugin plugin, dp_error *error)
+{
+    (void)context;
+    (void)form;
+    (void)plugin;
+    (void)error;
+    return DP_STATUS_OK;
+}
+
+static dp_status on_record(void *context, const dp_record *record, dp_error *error)
+{
+    return dp_decoder_feed(context, record, error);
+}
+
+static dp_status read_capture(const script *input, dp_decoder *decoder, dp_error *error)
+{
+    enum { PIECE_BYTES = 50 };
+    dp_capture_options options = {.has_form = false};
+    dp_capture_sink sink = {decoder, on_start, on_record};
+    dp_capture_reader *reader = dp_capture_reader_new(&options, &sink);
+    dp_status status = reader == NULL ? DP_STATUS_NO_MEMORY : DP_STATUS_OK;
+    for (size_t at = 0; at < input->capture.length && status == DP_STATUS_OK; at += PIECE_BYTES) {
+        size_t left = input->capture.length - at;
+        dp_slice piece = {input->capture.data + at, left < PIECE_BYTES ? left : PIECE_BYTES};
+        status = dp_capture_reader_feed(reader, piece, error);
+    }
+    if (status == DP_STATUS_OK) status = dp_capture_reader_finish(reader, error);
+    dp_capture_reader_free(reader);
+    return status;
+}
 
 /* Runs the whole path; the composed body goes to `body`. */
 static dp_status run_path(const script *input, dp_batch_body *body, dp_error *error)
@@ -74,6 +107,7 @@ static dp_status run_path(const script *input, dp_batch_body *body, dp_error *er
     for (size_t i = 0; i < input->record_count && status == DP_STATUS_OK; i++) {
         status = dp_decoder_feed(decoder, &input->records[i], error);
     }
+    if (status == DP_STATUS_OK && input->capture.length > 0) status = read_capture(input, decoder, error);
     dp_batch_offsets none = {.has_next_offset = false};
     if (status == DP_STATUS_OK) {
         status = dp_batch_compose(hash, dp_batch_writer_lines(batch), dp_batch_writer_event_count(batch),
@@ -160,10 +194,57 @@ static void pgoutput_survives_every_refused_allocation(void **state)
     dp_buffer_release(&message);
 }
 
+static void test_decoding_survives_every_refused_allocation(void **state)
+{
+    (void)state;
+    static const script input = {
+        .plugin = DP_PLUGIN_TEST_DECODING,
+        .capture =
+            DP_SLICE_LITERAL("lsn,xid,data\n"
+                             "0/10,900,BEGIN 900\n"
+                             "0/20,900,table public.orders: INSERT: id[integer]:1 note[text]:'it''s'\n"
+                             "0/20,900,\"table public.orders: INSERT: id[integer]:1 note[text]:'\"\"'\"\n"
+                             "0/20,900,\"table public.orders: UPDATE: old-key: id[integer]:1 new-tuple: "
+                             "id[integer]:2 \"\"N\"\"[text]:'a''b'\"\n"
+                             "0/20,900,table public.orders: DELETE: id[integer]:1\n"
+                             "0/20,900,\"table public.orders, public.t: TRUNCATE: (no-flags)\"\n"
+                             "0/30,900,COMMIT 900\n")};
+    fail_each_allocation(&input);
+}
+
+static void wal2json_survives_every_refused_allocation(void **state)
+{
+    (void)state;
+    static const script inputs[] = {
+        {.plugin = DP_PLUGIN_WAL2JSON_2,
+         .capture = DP_SLICE_LITERAL("0/10\t900\t{\"action\":\"B\"}\n"
+                                     "0/"
+                                     "20\t900\t{\"action\":\"U\",\"schema\":\"public\",\"table\":\"orders\","
+                                     "\"columns\":[{\"name\":\"id\",\"type\":"
+                                     "\"integer\",\"value\":1},{\"name\":\"n\\u0041\",\"type\":\"bytea\","
+                                     "\"value\":\"00\"}],\"identity\":[{\"name\":"
+                                     "\"id\",\"type\":\"integer\",\"value\":2},{\"name\":\"long\",\"type\":"
+                                     "\"text\",\"value\":\"x\\ny\"}]}\n"
+                                     "0/30\t900\t{\"action\":\"C\"}\n")},
+        {.plugin = DP_PLUGIN_WAL2JSON_1,
+         .capture = DP_SLICE_LITERAL("0/10|900|{\"change\":[\n"
+                                     "0/"
+                                     "20|900|{\"kind\":\"delete\",\"schema\":\"public\",\"table\":\"orders\","
+                                     "\"oldkeys\":{\"keynames\":[\"id\",\"b\"],"
+                                     "\"keytypes\":[\"integer\",\"text\"],\"keyvalues\":[1,\"x\\ty\"]}}\n"
+                                     "0/30|900|]}\n")},
+    };
+    for (size_t i = 0; i < sizeof inputs / sizeof inputs[0]; i++) {
+        fail_each_allocation(&inputs[i]);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(pgoutput_survives_every_refused_allocation),
+        cmocka_unit_test(test_decoding_survives_every_refused_allocation),
+        cmocka_unit_test(wal2json_survives_every_refused_allocation),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
