@@ -11,7 +11,7 @@
 enum {
     TICK_MS = 500,          /* how often a waiting pipeline looks after its source */
     FIRST_BACKOFF_MS = 500, /* between deliveries of a batch while the sink is down */
-    LAST_BACKOFF_MS = 15000,
+    LAST_BACKOFF_MS = 5000,
     STOP_GRACE_MS = 2000,
     REPORT_INTERVAL_MS = 1000,
     HEADER_AND_TRAILER_BYTES = 4096
@@ -89,11 +89,56 @@ static void report(cdc_run *run, const dp_error *trouble)
     run->options->report(run->options->report_context, run->summary, trouble);
 }
 
+/* --- waiting --- */
+
+/* Sleeps while the sink is down, looking after the source meanwhile. */
+static dp_status back_off(cdc_run *run, unsigned wait_ms, dp_error *error)
+{
+    int64_t until_us = dp_clock_monotonic_us() + (int64_t)wait_ms * 1000;
+    while (!is_stopping(run)) {
+        int64_t left_ms = (until_us - dp_clock_monotonic_us()) / 1000;
+        if (left_ms <= 0) return DP_STATUS_OK;
+        dp_clock_sleep_ms(left_ms < 100 ? (unsigned)left_ms + 1 : 100);
+        dp_status status =
+            run->source->tick == NULL ? DP_STATUS_OK : run->source->tick(run->source->self, error);
+        if (status != DP_STATUS_OK) return status;
+    }
+    return dp_error_set(error, DP_STATUS_CANCELLED, "stopped while the sink was down");
+}
+
+static unsigned next_backoff_ms(unsigned backoff_ms)
+{
+    return backoff_ms * 2 > LAST_BACKOFF_MS ? LAST_BACKOFF_MS : backoff_ms * 2;
+}
+
+/* Repeats a small request for as long as the sink is down. When told to stop, the first failure ends it. */
+static dp_status insist(cdc_run *run, dp_status (*request)(cdc_run *run, dp_error *error), dp_error *error)
+{
+    unsigned backoff_ms = FIRST_BACKOFF_MS;
+    for (;;) {
+        dp_error trouble = DP_ERROR_INIT;
+        dp_status status = request(run, &trouble);
+        if (status == DP_STATUS_OK) return DP_STATUS_OK;
+        if (!dp_status_retryable(status) || is_stopping(run)) {
+            if (error->status == DP_STATUS_OK) *error = trouble;
+            return status;
+        }
+        report(run, &trouble);
+        status = back_off(run, backoff_ms, error);
+        if (status != DP_STATUS_OK) return status;
+        backoff_ms = next_backoff_ms(backoff_ms);
+    }
+}
+
 /* --- offsets --- */
 
-static dp_status save_offset(cdc_run *run, dp_error *error)
+static bool is_save_needed(const cdc_run *run)
 {
-    if (!run->has_passed || (run->has_stored && run->passed.value <= run->stored.value)) return DP_STATUS_OK;
+    return run->has_passed && (!run->has_stored || run->passed.value > run->stored.value);
+}
+
+static dp_status request_save(cdc_run *run, dp_error *error)
+{
     dp_offset offset = dp_offset_of_lsn(run->passed);
     dp_status status = run->sink->save_offset(run->sink->self, &offset, error);
     if (status != DP_STATUS_OK) return status;
@@ -103,15 +148,39 @@ static dp_status save_offset(cdc_run *run, dp_error *error)
     run->saved_at_us = dp_clock_monotonic_us();
     run->summary->has_offset = true;
     run->summary->offset = offset;
-    if (run->source->confirm == NULL) return DP_STATUS_OK;
-    return run->source->confirm(run->source->self, run->stored, error);
+    return DP_STATUS_OK;
 }
 
+static dp_status confirm_stored(cdc_run *run, dp_error *error)
+{
+    return run->source->confirm == NULL ? DP_STATUS_OK
+                                        : run->source->confirm(run->source->self, run->stored, error);
+}
+
+/* Saves what passed the gate, for as long as that takes, and tells the source. */
+static dp_status save_offset(cdc_run *run, dp_error *error)
+{
+    if (!is_save_needed(run)) return DP_STATUS_OK;
+    dp_status status = insist(run, request_save, error);
+    return status == DP_STATUS_OK ? confirm_stored(run, error) : status;
+}
+
+/* The offset only lags while the sink is down, so a failure waits for the next time. */
 static dp_status save_offset_when_due(cdc_run *run, dp_error *error)
 {
-    int64_t age_us = dp_clock_monotonic_us() - run->saved_at_us;
-    return age_us >= (int64_t)run->options->offset_interval_ms * 1000 ? save_offset(run, error)
-                                                                      : DP_STATUS_OK;
+    int64_t now_us = dp_clock_monotonic_us();
+    if (!is_save_needed(run) || now_us - run->saved_at_us < (int64_t)run->options->offset_interval_ms * 1000)
+        return DP_STATUS_OK;
+    dp_error trouble = DP_ERROR_INIT;
+    dp_status status = request_save(run, &trouble);
+    if (status == DP_STATUS_OK) return confirm_stored(run, error);
+    if (dp_status_retryable(status)) {
+        report(run, &trouble);
+        run->saved_at_us = now_us;
+        return DP_STATUS_OK;
+    }
+    if (error->status == DP_STATUS_OK) *error = trouble;
+    return status;
 }
 
 /* --- receipts and the gate --- */
@@ -196,21 +265,6 @@ static dp_status await_answer(cdc_run *run, dp_batch_answer *answer, dp_error *e
     return DP_STATUS_OK;
 }
 
-/* Sleeps between two deliveries of the same batch, looking after the source meanwhile. */
-static dp_status back_off(cdc_run *run, unsigned wait_ms, dp_error *error)
-{
-    int64_t until_us = dp_clock_monotonic_us() + (int64_t)wait_ms * 1000;
-    while (!is_stopping(run)) {
-        int64_t left_ms = (until_us - dp_clock_monotonic_us()) / 1000;
-        if (left_ms <= 0) return DP_STATUS_OK;
-        dp_clock_sleep_ms(left_ms < 100 ? (unsigned)left_ms + 1 : 100);
-        dp_status status =
-            run->source->tick == NULL ? DP_STATUS_OK : run->source->tick(run->source->self, error);
-        if (status != DP_STATUS_OK) return status;
-    }
-    return dp_error_set(error, DP_STATUS_CANCELLED, "stopped while the sink was down");
-}
-
 /* Whether delivering the same batch again may help: a transport failure, a server error, or a refusal that
  * passes. */
 static bool is_worth_repeating(dp_status status, const dp_batch_answer *answer)
@@ -239,7 +293,7 @@ static dp_status await_final_answer(cdc_run *run, const dp_batch_body *body, dp_
             answer->retry_after_s * 1000 > backoff_ms ? answer->retry_after_s * 1000 : backoff_ms;
         status = back_off(run, wait_ms > LAST_BACKOFF_MS ? LAST_BACKOFF_MS : wait_ms, error);
         if (status != DP_STATUS_OK) return status;
-        backoff_ms = backoff_ms * 2 > LAST_BACKOFF_MS ? LAST_BACKOFF_MS : backoff_ms * 2;
+        backoff_ms = next_backoff_ms(backoff_ms);
         status = run->sink->submit(run->sink->self, body->batch_id, dp_buffer_slice(&body->bytes), error);
         if (status != DP_STATUS_OK) return status;
     }
@@ -552,7 +606,7 @@ static void pump_in_flight(cdc_run *run)
     run->has_answer = done || run->answer_status != DP_STATUS_OK;
 }
 
-static dp_status load_offset(cdc_run *run, dp_error *error);
+static dp_status request_offset(cdc_run *run, dp_error *error);
 
 static dp_status start_source(cdc_run *run, dp_error *error)
 {
@@ -576,7 +630,7 @@ static dp_status restart(cdc_run *run, dp_error *error)
 {
     dp_status status = finish_in_flight(run, error);
     if (status == DP_STATUS_OK) status = save_offset(run, error);
-    if (status == DP_STATUS_OK && !run->options->from_start) status = load_offset(run, error);
+    if (status == DP_STATUS_OK && !run->options->from_start) status = insist(run, request_offset, error);
     if (status != DP_STATUS_OK) return status;
     dp_decoder_free(run->decoder);
     run->decoder = NULL;
@@ -650,7 +704,7 @@ static dp_status finish(cdc_run *run, dp_status status, dp_error *error)
     return status;
 }
 
-static dp_status load_offset(cdc_run *run, dp_error *error)
+static dp_status request_offset(cdc_run *run, dp_error *error)
 {
     dp_offset offset;
     bool found = false;
@@ -680,7 +734,7 @@ static dp_status set_up(cdc_run *run, dp_error *error)
     run->poison_writer = dp_event_writer_new(options->stream.identity, DP_ROW_EXACT);
     if (run->building == NULL || run->hash == NULL || run->poison_writer == NULL)
         return dp_error_no_memory(error, "the pipeline");
-    dp_status status = load_offset(run, error);
+    dp_status status = insist(run, request_offset, error);
     return status == DP_STATUS_OK ? start_source(run, error) : status;
 }
 

@@ -6,7 +6,13 @@
 #include "base/json_writer.h"
 #include "services/batch_answer.h"
 
-enum { MAX_URL_BYTES = 4096, RECEIPT_MAX_BYTES = 16 << 20, INGEST_READ_TIMEOUT_MS = 60000 };
+enum {
+    MAX_URL_BYTES = 4096,
+    RECEIPT_MAX_BYTES = 16 << 20,
+    INGEST_READ_TIMEOUT_MS = 60000,
+    /* The pipeline waits for ever, so its client may look often whether the server is back. */
+    RECOVERY_MS = 5000
+};
 
 typedef struct http_sink {
     dp_client *client;
@@ -300,6 +306,8 @@ static dp_status open_client(http_sink *sink, const dp_http_sink_options *option
     config.base_url = options->server_url;
     config.max_response_bytes = RECEIPT_MAX_BYTES;
     config.timeouts.read_ms = INGEST_READ_TIMEOUT_MS;
+    config.retry.max_wait_ms = RECOVERY_MS;
+    config.breaker.recovery_ms = RECOVERY_MS;
     if (options->token != NULL) {
         config.headers = headers;
         config.header_count = 1;

@@ -47,6 +47,8 @@ typedef struct fixture {
     dp_lsn durable_end; /* the newest complete transaction held */
     dp_lsn saved;
     bool has_saved;
+    unsigned load_failures; /* so many requests fail before one succeeds */
+    unsigned save_failures;
     uint64_t stored_events; /* distinct */
     uint64_t staged_count;
     char order[4096]; /* "xid:ordinal " of every event held */
@@ -95,8 +97,11 @@ static dp_status confirm_source(void *self, dp_lsn position, dp_error *error)
 static dp_status load_offset(void *self, dp_backend backend, dp_offset *offset, bool *found, dp_error *error)
 {
     (void)backend;
-    (void)error;
     fixture *f = self;
+    if (f->load_failures > 0) {
+        f->load_failures--;
+        return dp_error_set(error, DP_STATUS_REMOTE, "connection refused");
+    }
     *found = f->has_saved;
     if (f->has_saved) *offset = dp_offset_of_lsn(f->saved);
     return DP_STATUS_OK;
@@ -104,8 +109,11 @@ static dp_status load_offset(void *self, dp_backend backend, dp_offset *offset, 
 
 static dp_status save_offset(void *self, const dp_offset *offset, dp_error *error)
 {
-    (void)error;
     fixture *f = self;
+    if (f->save_failures > 0) {
+        f->save_failures--;
+        return dp_error_set(error, DP_STATUS_REMOTE, "connection refused");
+    }
     dp_lsn position;
     assert_true(dp_offset_lsn(offset, &position));
     /* stored <= durable: every row of every transaction that the offset has passed is held */
@@ -393,6 +401,18 @@ static void a_sink_that_fails_gets_the_same_batch_until_it_takes_it(void **state
     assert_int_equal(f->saved.value, 0x1000);
 }
 
+static void a_sink_that_fails_to_load_or_save_offsets_is_asked_again(void **state)
+{
+    fixture *f = *state;
+    add_transaction(f, 900, 0x1000, 2);
+    add_transaction(f, 901, 0x2000, 2);
+    f->load_failures = 1;
+    f->save_failures = 2;
+    assert_run(f, DP_STATUS_OK);
+    assert_int_equal(f->saved.value, 0x2000);
+    assert_int_equal(f->confirmed.value, 0x2000);
+}
+
 static void a_batch_that_is_too_large_is_halved_until_it_fits(void **state)
 {
     fixture *f = *state;
@@ -536,6 +556,7 @@ int main(void)
         TEST(a_second_run_sends_nothing_that_the_offset_has_passed),
         TEST(from_start_sends_all_again_and_the_offset_does_not_move),
         TEST(a_sink_that_fails_gets_the_same_batch_until_it_takes_it),
+        TEST(a_sink_that_fails_to_load_or_save_offsets_is_asked_again),
         TEST(a_batch_that_is_too_large_is_halved_until_it_fits),
         TEST(refusals_stop_with_evidence_and_leave_the_offset),
         TEST(a_source_that_goes_back_is_stopped),
