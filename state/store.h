@@ -9,8 +9,9 @@
  * in rows handed to a visitor are valid until it returns; rows returned through an arena live as long as the
  * arena. Errors: BUSY (locked; try again), FULL (no space; nothing was stored), IO, REMOTE (connection lost
  * before COMMIT was sent), COMMIT_UNKNOWN (lost while COMMIT was under way), CONFLICT (a key exists),
- * NOT_FOUND, DATA (the database holds something this version cannot read), NO_MEMORY. After an error inside a
- * write transaction the only useful call is rollback.
+ * NOT_FOUND, DATA (the database holds something this version cannot read), NO_MEMORY. A driver may send
+ * writes without waiting for their answers; their errors then come with a later call, at the latest with
+ * commit. After an error inside a write transaction the only useful call is rollback.
  */
 #ifndef DPONE_STATE_STORE_H
 #define DPONE_STATE_STORE_H
