@@ -48,12 +48,16 @@ enum {
     /* Above this many connections a thread ends each after its answer: an idle one that has been used holds
      * all of its memory, one that has not holds next to nothing. */
     CROWDED_CONNECTIONS = 2048,
-    RESERVED_FILES = 128
+    RESERVED_FILES = 128,
+    LINGER_US = 5000000,
+    LINGER_STEP_US = 5000,
+    MAX_LINGERING = 64 /* per thread */
 };
 
+#define MAX_LINGER_BYTES      ((size_t)64 << 20)
 #define MAX_BODY_MEMORY_BYTES ((size_t)256 << 20)
 
-typedef enum timer_kind { TIMER_CONNECTION, TIMER_REQUEST } timer_kind;
+typedef enum timer_kind { TIMER_CONNECTION, TIMER_REQUEST, TIMER_LINGER } timer_kind;
 
 typedef enum inbox_flag { INBOX_RESPONSE = 1, INBOX_WAKE = 2, INBOX_STREAM = 4 } inbox_flag;
 
@@ -71,6 +75,8 @@ typedef struct event_loop {
     dp_http_request *deferred; /* suspended, no answer yet */
     unsigned waiting_streams;  /* suspended within an answer */
     unsigned connection_count;
+    struct lingering *lingering;
+    unsigned lingering_count;
     pthread_mutex_t inbox_lock;
     dp_http_request *inbox_first;
     dp_http_request *inbox_last;
@@ -82,6 +88,7 @@ typedef struct connection {
     int file;
     bool is_loopback;
     bool is_tracked;     /* its phase has a deadline */
+    bool lingers;        /* was answered before its body had been read */
     int64_t deadline_us; /* of the phase: header or body */
     dp_timer timer;
     dp_http_request *request;
@@ -675,6 +682,7 @@ static enum MHD_Result handle_header(dp_http_request *request, const char *metho
     }
     int64_t body_timeout_us = atomic_load_explicit(&server->body_timeout_us, memory_order_relaxed);
     set_phase(request->owner, request->has_body, body_timeout_us);
+    request->owner->lingers = request->has_body && request->response != NULL;
     return after_handler(request);
 }
 
@@ -764,6 +772,67 @@ static bool is_loopback_address(const struct sockaddr *address)
     return IN6_IS_ADDR_LOOPBACK(v6) || (IN6_IS_ADDR_V4MAPPED(v6) && v6->s6_addr[12] == 127);
 }
 
+/* ---- closing while the other side still sends ----
+ *
+ * A socket closed with unread bytes resets the connection, and the reset can overtake the answer: a client
+ * that sends a large body would see a broken connection instead of 413. So a second handle of the socket is
+ * kept for a while, and what arrives is thrown away. */
+
+typedef struct lingering {
+    struct lingering *previous;
+    struct lingering *next;
+    int file;
+    size_t bytes;
+    int64_t give_up_us;
+    dp_timer timer;
+} lingering;
+
+static void end_lingering(event_loop *loop, lingering *one)
+{
+    *(one->previous == NULL ? &loop->lingering : &one->previous->next) = one->next;
+    if (one->next != NULL) one->next->previous = one->previous;
+    dp_timer_heap_cancel(&loop->timers, &one->timer);
+    close(one->file);
+    free(one);
+    loop->lingering_count--;
+}
+
+static void continue_lingering(event_loop *loop, lingering *one)
+{
+    char ignored[65536];
+    ssize_t got = 0;
+    for (unsigned i = 0; i < 64; i++) {
+        got = recv(one->file, ignored, sizeof ignored, MSG_DONTWAIT);
+        if (got <= 0) break;
+        one->bytes += (size_t)got;
+    }
+    bool waits = got > 0 || (got < 0 && (errno == EAGAIN || errno == EINTR));
+    if (waits && one->bytes < MAX_LINGER_BYTES && loop->now_us < one->give_up_us &&
+        dp_timer_heap_set(&loop->timers, &one->timer, loop->now_us + LINGER_STEP_US))
+        return;
+    end_lingering(loop, one);
+}
+
+static void begin_lingering(event_loop *loop, int file)
+{
+    if (loop->lingering_count == MAX_LINGERING) return;
+    lingering *one = calloc(1, sizeof *one);
+    if (one == NULL) return;
+    one->file = fcntl(file, F_DUPFD_CLOEXEC, 3);
+    one->give_up_us = loop->now_us + LINGER_US;
+    one->timer.kind = TIMER_LINGER;
+    if (one->file < 0 || !dp_timer_heap_set(&loop->timers, &one->timer, loop->now_us + LINGER_STEP_US)) {
+        if (one->file >= 0) close(one->file);
+        free(one);
+        return;
+    }
+    shutdown(one->file, SHUT_WR); /* the answer is complete */
+    one->next = loop->lingering;
+    if (one->next != NULL) one->next->previous = one;
+    loop->lingering = one;
+    loop->lingering_count++;
+}
+
 static connection *begin_connection(event_loop *loop, struct MHD_Connection *mhd)
 {
     dp_http_server *server = loop->server;
@@ -796,6 +865,7 @@ static void notify_connection(void *context, struct MHD_Connection *mhd, void **
     connection *owner = *socket_context;
     if (owner == NULL) return;
     if (owner->request != NULL) end_request(owner->request);
+    if (owner->lingers) begin_lingering(loop, owner->file);
     dp_timer_heap_cancel(&loop->timers, &owner->timer);
     loop->connection_count--;
     atomic_fetch_sub_explicit(&loop->server->connections, 1, memory_order_relaxed);
@@ -845,7 +915,9 @@ static void run_timers(event_loop *loop)
     dp_timer *timer;
     while ((timer = dp_timer_heap_take_due(&loop->timers, loop->now_us)) != NULL) {
         char *at = (char *)timer;
-        if (timer->kind == TIMER_CONNECTION) {
+        if (timer->kind == TIMER_LINGER) {
+            continue_lingering(loop, (lingering *)(void *)(at - offsetof(lingering, timer)));
+        } else if (timer->kind == TIMER_CONNECTION) {
             expire_connection((connection *)(void *)(at - offsetof(connection, timer)));
         } else {
             dp_http_request *request = (dp_http_request *)(void *)(at - offsetof(dp_http_request, timer));
@@ -1172,6 +1244,9 @@ void dp_http_server_free(dp_http_server *server)
             dp_http_request *request = loop->free_requests;
             loop->free_requests = request->free_next;
             free(request);
+        }
+        while (loop->lingering != NULL) {
+            end_lingering(loop, loop->lingering);
         }
         dp_timer_heap_release(&loop->timers);
         if (loop->wake_file >= 0) close(loop->wake_file);
