@@ -13,6 +13,9 @@
  * makes the call or waits on the queue, with no lock held; they must not call back into the same call or
  * queue.
  *
+ * libcurl leaves signals alone here: a program that uses TLS ignores SIGPIPE, as network programs do. A call
+ * to a host whose name is being resolved is cancelled only once the resolver has answered.
+ *
  * Times are milliseconds in configuration and microseconds in reports. Start at dp_client_new and
  * dp_client_get; several requests at once from one thread: dp_client_queue_new.
  */
@@ -298,7 +301,8 @@ dp_status dp_client_submit(dp_client_queue *queue, const dp_client_request *requ
 
 /* Moves everything forward until a call has ended, `extra_fd` (-1: none) is readable, or the timeout is over
  * (negative: none; 0: do what can be done at once). Returns at once when nothing is in flight and there is no
- * extra_fd, or when ended calls have not been taken yet. *extra_ready may be NULL. */
+ * extra_fd, or when ended calls have not been taken yet. A signal does not end it: make it readable as a
+ * descriptor (signalfd, a pipe). *extra_ready may be NULL. */
 dp_status dp_client_wait(dp_client_queue *queue, int extra_fd, int64_t timeout_ms, bool *extra_ready,
                          dp_error *error);
 

@@ -56,7 +56,8 @@ struct dp_transport_channel {
     dp_transport_exchange *ended_first;
     dp_transport_exchange *ended_last;
     bool perform_due;
-    bool may_be_http2;
+    bool http_2_seen;
+    bool http_1_over_tls_seen;
     open_socket *sockets;
     size_t socket_count;
     size_t socket_capacity;
@@ -163,6 +164,12 @@ static int on_seek(void *context, curl_off_t offset, int origin)
     return done ? CURL_SEEKFUNC_OK : CURL_SEEKFUNC_CANTSEEK;
 }
 
+static bool starts_with_https(const char *url)
+{
+    dp_slice start = {url, strnlen(url, 8)};
+    return dp_slice_equal_ignoring_case(start, DP_SLICE_LITERAL("https://"));
+}
+
 /* --- the channel's sockets, by local port: libcurl names no socket to the callback before a request --- */
 
 static curl_socket_t on_open_socket(void *context, curlsocktype purpose, struct curl_sockaddr *address)
@@ -214,6 +221,18 @@ static int find_socket(dp_transport_channel *channel, int local_port)
     return -1;
 }
 
+/* HTTP/2 frames come unasked. What TLS has negotiated is known from the replies before. */
+static bool may_be_http2(const dp_transport_handle *handle)
+{
+    const dp_transport_channel *channel = handle->channel;
+    switch (channel->config->http_version) {
+    case DP_CLIENT_HTTP_1_1: return false;
+    case DP_CLIENT_HTTP_2_CLEARTEXT: return true;
+    case DP_CLIENT_HTTP_AUTO: break;
+    }
+    return starts_with_https(handle->url) && (channel->http_2_seen || !channel->http_1_over_tls_seen);
+}
+
 /* Bytes on a pooled HTTP/1 connection before the request is sent belong to no request: taken for its reply
  * they would answer everything that follows with the answer before. libcurl 7.88 only looks whether it is
  * closed. */
@@ -221,7 +240,7 @@ static bool has_unasked_bytes(const dp_transport_handle *handle, int local_port)
 {
     long connections = 0;
     char byte;
-    if (handle->channel->may_be_http2) return false; /* whose frames come unasked */
+    if (handle->request_begun || may_be_http2(handle)) return false; /* a redirect's second leg; frames */
     curl_easy_getinfo(handle->easy, CURLINFO_NUM_CONNECTS, &connections);
     int fd = connections > 0 ? -1 : find_socket(handle->channel, local_port);
     return fd >= 0 && recv(fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) > 0;
@@ -361,12 +380,6 @@ static void give_handle_back(dp_transport_handle *handle)
 }
 
 /* --- starting an exchange --- */
-
-static bool starts_with_https(const char *url)
-{
-    dp_slice start = {url, strnlen(url, 8)};
-    return dp_slice_equal_ignoring_case(start, DP_SLICE_LITERAL("https://"));
-}
 
 static bool set_url(dp_transport_handle *handle, const char *url)
 {
@@ -582,7 +595,8 @@ static void end_exchange(dp_transport_handle *handle, dp_exchange_end end)
     dp_transport_channel *channel = handle->channel;
     dp_transport_exchange *exchange = handle->exchange;
     exchange->end = end;
-    if (exchange->http_version == 20) channel->may_be_http2 = true;
+    if (exchange->http_version == 20) channel->http_2_seen = true;
+    if (exchange->http_version == 11 && starts_with_https(handle->url)) channel->http_1_over_tls_seen = true;
     read_timing(handle);
     curl_multi_remove_handle(channel->multi, handle->easy);
     give_handle_back(handle);
@@ -785,7 +799,6 @@ dp_transport_channel *dp_transport_channel_new(const dp_client_config *config)
     dp_transport_channel *channel = calloc(1, sizeof *channel);
     if (channel == NULL) return NULL;
     channel->config = config;
-    channel->may_be_http2 = config->http_version == DP_CLIENT_HTTP_2_CLEARTEXT;
     channel->multi = curl_multi_init();
     if (channel->multi == NULL) {
         free(channel);
