@@ -175,6 +175,22 @@ static dp_status set_up_session(dp_pg_session *session, dp_error *error)
     return status == DP_STATUS_OK ? dp_pg_script(session, text, error) : status;
 }
 
+/* Without a server to complain, libpq complains about parts of the URI, and where it is malformed those may
+ * be parts of a password. */
+static dp_status connect_failed(dp_pg_session *session, dp_error *error)
+{
+    dp_slice message = dp_slice_of_text(PQerrorMessage(session->connection));
+    const char *at = strchr(session->conninfo, '@');
+    bool one_at = at == NULL || strchr(at + 1, '@') == NULL;
+    bool tellable =
+        dp_slice_starts_with(message, DP_SLICE_LITERAL("connection to server")) ||
+        (one_at && dp_slice_starts_with(message, DP_SLICE_LITERAL("could not translate host name")));
+    if (tellable) return dp_pg_fail(session, NULL, error);
+    return dp_error_set(
+        error, DP_STATUS_REMOTE,
+        "state database: unable to connect; host, port or another parameter of the DSN is not usable");
+}
+
 static dp_status connect_now(dp_pg_session *session, dp_error *error)
 {
     /* What stands before dbname is a default; what stands after it overrides the URI. */
@@ -191,7 +207,7 @@ static dp_status connect_now(dp_pg_session *session, dp_error *error)
     dp_pg_disconnect(session);
     session->connection = PQconnectdbParams(names, values, 1);
     if (session->connection == NULL) return dp_error_no_memory(error, "a connection");
-    if (PQstatus(session->connection) != CONNECTION_OK) return dp_pg_fail(session, NULL, error);
+    if (PQstatus(session->connection) != CONNECTION_OK) return connect_failed(session, error);
     PQsetNoticeReceiver(session->connection, ignore_notice, NULL);
     return set_up_session(session, error);
 }

@@ -232,21 +232,30 @@ static bool ended_early(dp_status status, const dp_error *error)
     return status == DP_STATUS_CANCELLED && (error == NULL || error->status == DP_STATUS_OK);
 }
 
+/* Also single rows are asked for in pipeline mode: outside it libpq 15 leaves the mode on for the statement
+ * after. */
+static dp_status send_for_rows(dp_pg_session *session, dp_pg_statement statement, const dp_pg_params *params,
+                               dp_error *error)
+{
+    dp_status status = require_connection(session, error);
+    if (status == DP_STATUS_OK) status = enter_pipeline(session, error);
+    if (status == DP_STATUS_OK) status = send_prepare(session, statement, error);
+    if (status == DP_STATUS_OK) status = dp_pg_flush(session, error);
+    if (status == DP_STATUS_OK)
+        status = send_statement(session, statement, params, DP_PG_ANSWER_WANTED, error);
+    if (status != DP_STATUS_OK) return status;
+    session->pending_count = 0;
+    if (PQpipelineSync(session->connection) != 1 || PQsetSingleRowMode(session->connection) != 1) {
+        return lost(session, error);
+    }
+    return DP_STATUS_OK;
+}
+
 dp_status dp_pg_each(dp_pg_session *session, dp_pg_statement statement, const dp_pg_params *params,
                      dp_pg_row_function function, void *context, bool *stopped, dp_error *error)
 {
-    dp_status status = require_connection(session, error);
-    if (status == DP_STATUS_OK && !session->prepared[statement]) {
-        status = enter_pipeline(session, error);
-        if (status == DP_STATUS_OK) status = send_prepare(session, statement, error);
-    }
-    if (status == DP_STATUS_OK) status = dp_pg_flush(session, error);
+    dp_status status = send_for_rows(session, statement, params, error);
     if (status != DP_STATUS_OK) return status;
-    if (PQsendQueryPrepared(session->connection, statement_names[statement], params->count, params->values,
-                            params->lengths, binary_formats, 1) != 1) {
-        return lost(session, error);
-    }
-    PQsetSingleRowMode(session->connection);
     PGresult *result;
     while ((result = PQgetResult(session->connection)) != NULL) {
         ExecStatusType kind = PQresultStatus(result);
@@ -258,6 +267,8 @@ dp_status dp_pg_each(dp_pg_session *session, dp_pg_statement statement, const dp
         PQclear(result);
         if (PQstatus(session->connection) == CONNECTION_BAD) break;
     }
+    PQclear(next_answer(session)); /* PGRES_PIPELINE_SYNC */
+    if (PQexitPipelineMode(session->connection) != 1) session->unusable = true;
     bool early = ended_early(status, error);
     if (stopped != NULL) *stopped = early;
     return early ? DP_STATUS_OK : status;

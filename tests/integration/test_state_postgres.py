@@ -1,0 +1,417 @@
+"""The journal on PostgreSQL through `dpone serve`: every rule that holds on SQLite, shared offsets, several servers on
+one state, and faults of the database and of the connection to it. Nothing acknowledged is missing, nothing is doubled."""
+import itertools
+import json
+import os
+import random
+import sys
+import threading
+import time
+import unittest
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+import test_ingest  # noqa: E402
+from support import pipeline  # noqa: E402
+from support.batch import Batch, transaction  # noqa: E402
+from support.cutting_proxy import CuttingProxy  # noqa: E402
+from support.dpone_server import DponeServer  # noqa: E402
+from support.postgres import PostgresServer  # noqa: E402
+
+postgres = None
+numbers = itertools.count(1)
+
+
+def setUpModule():
+    global postgres
+    postgres = PostgresServer(settings={"max_connections": "100"})
+
+
+def tearDownModule():
+    postgres.cleanup()
+
+
+def new_schema():
+    return f"state_{next(numbers)}"
+
+
+def state_dsn(schema, **dsn):
+    return f"{postgres.dsn(**dsn)}?dpone_schema={schema}"
+
+
+def stored(schema):
+    """The events of the journal in its order, read with SQL alone: (transaction, ordinal, data)."""
+    rows = postgres.query(f"""SELECT t.transaction_id, e.event_number - t.first_number, e.data
+        FROM {schema}.dpone_transaction t JOIN {schema}.dpone_event e USING (stream_id)
+        WHERE e.event_number >= t.first_number AND e.event_number < t.first_number + t.event_count
+        ORDER BY t.stream_id, t.end_position, e.event_number""")
+    return [(xid, int(ordinal), json.loads(data)) for xid, ordinal, data in rows]
+
+
+def expected(lines):
+    return [(line["transaction_id"], line["ordinal"], line["data"]) for line in lines if "event_id" in line]
+
+
+class RulesTest(test_ingest.IngestTest):
+    """The rules of ingestion, as they are tested on SQLite."""
+
+    def setUp(self):
+        self.schema = new_schema()
+        self.server = DponeServer(state=state_dsn(self.schema))
+        self.server.start()
+        self.addCleanup(self.server.stop)
+
+    def test_a_locked_store_is_503_with_retry_after(self):
+        self.accept(Batch(transaction(900, "0/1000", 1), "0/1000"))
+        lock = threading.Thread(target=postgres.psql, args=(
+            f"BEGIN; SELECT 1 FROM {self.schema}.dpone_stream FOR UPDATE; SELECT pg_sleep(8); ROLLBACK",))
+        lock.start()
+        while postgres.query_value("SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep'") == "0":
+            time.sleep(0.05)
+        batch = Batch(transaction(901, "0/2000", 1), "0/2000")
+        status, headers, body = batch.send(self.server)
+        self.assertEqual((status, body["code"]), (503, "store_busy"), body)
+        self.assertGreater(int(headers["Retry-After"]), 0)
+        lock.join()
+        self.accept(batch)
+
+    def test_a_full_store_is_503_and_nothing_is_acknowledged(self):
+        """A trigger stands for the full disk: the status is what PostgreSQL reports with it."""
+        self.accept(Batch(transaction(900, "0/1000", 1), "0/1000"))
+        postgres.psql(f"""CREATE FUNCTION {self.schema}.full() RETURNS trigger LANGUAGE plpgsql AS
+            $$ BEGIN RAISE EXCEPTION 'no space left on device' USING ERRCODE = 'disk_full'; END $$;
+            CREATE TRIGGER full_disk BEFORE INSERT ON {self.schema}.dpone_event EXECUTE FUNCTION {self.schema}.full()""")
+        for count in (1, 100):
+            batch = Batch(transaction(901, "0/2000", count), "0/2000")
+            status, headers, body = batch.send(self.server)
+            self.assertEqual((status, body["code"]), (503, "store_full"), body)
+            self.assertGreater(int(headers["Retry-After"]), 0)
+        self.assertEqual(len(self.journal()), 2)
+        postgres.psql(f"DROP TRIGGER full_disk ON {self.schema}.dpone_event")
+        self.accept(batch)
+
+
+class TablesTest(unittest.TestCase):
+    """What other programs meet in the database."""
+
+    def start(self, schema, **options):
+        server = DponeServer(state=state_dsn(schema, **options))
+        server.start()
+        self.addCleanup(server.stop)
+        return server
+
+    def test_offsets_live_in_the_table_of_the_python_tool(self):
+        postgres.psql("""CREATE SCHEMA etl_state; CREATE TABLE etl_state.etl_cdc_offset (
+            pipeline_name text NOT NULL, source_schema text NOT NULL, source_table text NOT NULL, backend text NOT NULL,
+            token text NOT NULL, snapshot_complete boolean NOT NULL,
+            __dpone__loaded_at timestamp NOT NULL DEFAULT (now() AT TIME ZONE 'UTC'),
+            __dpone__updated_at timestamp NOT NULL DEFAULT (now() AT TIME ZONE 'UTC'),
+            PRIMARY KEY (pipeline_name, source_schema, source_table, backend));
+            INSERT INTO etl_state.etl_cdc_offset VALUES ('old', 'public', 'orders', 'postgres_logical', '0/AA', true,
+                '2026-01-02 03:04:05.678901', '2026-01-02 03:04:05.678901')""")
+        server = DponeServer(state=postgres.dsn())
+        server.start()
+        self.addCleanup(server.stop)
+        status, _, row = server.json("GET", "/v1/pipelines/old/offsets/postgres_logical/public/orders")
+        self.assertEqual((status, row["token"], row["loaded_at"]), (200, "0/AA", "2026-01-02T03:04:05.678901Z"), row)
+        status, _, row = server.json("PUT", "/v1/pipelines/old/offsets/postgres_logical/public/orders",
+                                     {"Content-Type": "application/json"},
+                                     json.dumps({"token": "0/BB", "snapshot_complete": False}))
+        self.assertEqual(status, 200, row)
+        rows = postgres.query("""SELECT token, snapshot_complete, __dpone__loaded_at::text,
+            abs(extract(epoch FROM (now() AT TIME ZONE 'UTC') - __dpone__updated_at)) < 3600 FROM etl_state.etl_cdc_offset""")
+        self.assertEqual(rows, [("0/BB", "f", "2026-01-02 03:04:05.678901", "t")])
+        types = postgres.query("""SELECT data_type FROM information_schema.columns WHERE table_schema = 'etl_state'
+            AND table_name = 'etl_cdc_offset' ORDER BY ordinal_position""")
+        self.assertEqual([row[0] for row in types], ["text"] * 5 + ["boolean"] + ["timestamp without time zone"] * 2)
+
+    def test_the_names_of_schema_and_offset_table_are_free(self):
+        server = DponeServer(state=postgres.dsn() + "?dpone_schema=odd%22%20Schema&dpone_offset_table=my%20offsets")
+        server.start()
+        self.addCleanup(server.stop)
+        batch = Batch(transaction(900, "0/1000", 30), "0/1000")
+        self.assertEqual(batch.send(server)[0], 200)
+        status, _, _ = server.json("PUT", "/v1/pipelines/orders/offsets/postgres_logical/*/*", {"Content-Type": "application/json"},
+                                   json.dumps({"token": "0/1000", "snapshot_complete": True}))
+        self.assertEqual(status, 200)
+        self.assertEqual(postgres.query('SELECT pipeline_name, token FROM "odd"" Schema"."my offsets"'), [("orders", "0/1000")])
+
+    def test_many_servers_may_start_on_an_empty_database_at_once(self):
+        schema = new_schema()
+        servers = [DponeServer(state=state_dsn(schema)) for _ in range(6)]
+        threads = [threading.Thread(target=server.start) for server in servers]
+        for thread in threads:
+            thread.start()
+        for thread, server in zip(threads, servers):
+            thread.join()
+            self.addCleanup(server.stop)
+        for server in servers:
+            self.assertEqual(server.json("GET", "/ready")[0], 200)
+        versions = postgres.query(f"SELECT version, length(checksum) FROM {schema}.dpone_migration ORDER BY version")
+        self.assertEqual(versions[0], ("1", "64"))
+        self.assertEqual([int(row[0]) for row in versions], list(range(1, len(versions) + 1)))
+
+    def test_another_history_is_refused(self):
+        schema = new_schema()
+        self.start(schema)
+        postgres.psql(f"UPDATE {schema}.dpone_migration SET checksum = repeat('0', 64) WHERE version = 1")
+        with self.assertRaisesRegex(RuntimeError, "is not the one this program has"):
+            DponeServer(state=state_dsn(schema)).start()
+
+    def test_no_password_is_ever_printed(self):
+        for dsn in ("postgresql://u:se%cret@127.0.0.1:1/x", "postgresql://u:secret/y@127.0.0.1:1/x",
+                    "postgresql://u:secret@127.0.0.1:1/x"):
+            with self.assertRaises(RuntimeError) as raised:
+                DponeServer(state=dsn).start()
+            self.assertNotIn("secret", str(raised.exception))
+            self.assertNotIn("se%cret", str(raised.exception))
+
+
+class Sender:
+    """Sends the batches of one stream in order to any of several servers, again and again until each is accepted."""
+
+    def __init__(self, servers, name, seed):
+        self.servers = servers
+        self.name = name
+        self.random = random.Random(seed)
+        self.lines = []
+        self.replies = []
+
+    def deliver(self, lines, next_offset=None, seconds=60):
+        batch = Batch(lines, next_offset, pipeline=self.name)
+        give_up = time.monotonic() + seconds
+        while True:
+            try:
+                status, headers, body = batch.send(self.random.choice(self.servers), pipeline=self.name)
+            except (OSError, ValueError, AttributeError) as failure:
+                status, headers, body = 0, {}, repr(failure)
+            self.replies.append(status)
+            if status == 200:
+                self.lines += lines
+                return body
+            if status not in (0, 503) and not (status == 409 and body["code"] == "request_in_flight"):
+                raise AssertionError(f"{self.name}: {status} {body}")
+            if time.monotonic() > give_up:
+                raise AssertionError(f"{self.name}: not accepted in time: {status} {body}")
+            time.sleep(0.05)
+
+
+def start_servers(test, count, dsn):
+    servers = [DponeServer(state=dsn) for _ in range(count)]
+    for server in servers:
+        server.start()
+        test.addCleanup(server.stop)
+    return servers
+
+
+class SeveralServersTest(unittest.TestCase):
+    def run_streams(self, servers, schema, stream_count, transaction_count, meanwhile):
+        """Transactions of several streams, some of them in parts sent to different servers; all must be stored once."""
+        senders = [Sender(servers, f"p{index}", index) for index in range(stream_count)]
+        failures = []
+
+        def run(sender):
+            try:
+                for number in range(1, transaction_count + 1):
+                    end = f"0/{number * 0x1000:X}"
+                    lines = transaction(900 + number, end, sender.random.randint(1, 40), first_id=number * 1000)
+                    if sender.random.random() < 0.3 and len(lines) > 2:
+                        cut = sender.random.randint(1, len(lines) - 1)
+                        sender.deliver(lines[:cut])
+                        lines = lines[cut:]
+                    sender.deliver(lines, end)
+            except Exception as failure:
+                failures.append(failure)
+
+        threads = [threading.Thread(target=run, args=(sender,)) for sender in senders]
+        for thread in threads:
+            thread.start()
+        while any(thread.is_alive() for thread in threads):
+            meanwhile()
+        for thread in threads:
+            thread.join()
+        if failures:
+            raise failures[0]
+        for sender in senders:
+            for server in servers:
+                if server.process is not None and server.process.poll() is None:
+                    lines = [json.loads(line) for line in pipeline.journal(server.url, sender.name)]
+                    self.assertEqual(lines, sender.lines)
+                    break
+        self.assertEqual(postgres.query_value(f"SELECT count(*) FROM {schema}.dpone_event"),
+                         str(sum(len(expected(sender.lines)) for sender in senders)))
+        return senders
+
+    def test_clients_switch_between_servers(self):
+        schema = new_schema()
+        servers = start_servers(self, 3, state_dsn(schema))
+        self.run_streams(servers, schema, 4, 15, lambda: time.sleep(0.05))
+
+    def test_servers_are_killed_at_random(self):
+        schema = new_schema()
+        servers = start_servers(self, 3, state_dsn(schema))
+        chance = random.Random(7)
+
+        def kill_one():
+            time.sleep(chance.random() * 0.3)
+            victim = chance.choice(servers)
+            victim.stop(9)
+            victim.start()
+
+        self.run_streams(servers, schema, 3, 25, kill_one)
+
+    def test_the_same_batch_at_once_through_different_servers_is_stored_once(self):
+        schema = new_schema()
+        servers = start_servers(self, 3, state_dsn(schema))
+        for number in range(1, 8):
+            end = f"0/{number * 0x1000:X}"
+            batch = Batch(transaction(900 + number, end, 200), end)
+            replies = servers[0].concurrently(6, lambda index: batch.send(servers[index % 3]))
+            for status, _, body in replies:
+                self.assertTrue(status == 200 or body["code"] == "request_in_flight", body)
+            accepted = {reply[2]["accepted"] for reply in replies if reply[0] == 200}
+            self.assertEqual(accepted, {200})  # one stores it, the others repeat its receipt
+        self.assertEqual(len(stored(schema)), 7 * 200)
+
+    def test_an_offset_never_goes_back_through_another_server(self):
+        schema = new_schema()
+        servers = start_servers(self, 3, state_dsn(schema))
+        path = "/v1/pipelines/orders/offsets/postgres_logical/*/*"
+
+        def put(index):
+            body = json.dumps({"token": f"0/{index + 1:X}", "snapshot_complete": True})
+            return servers[index % 3].json("PUT", path, {"Content-Type": "application/json"}, body)[0]
+
+        for _ in range(5):
+            statuses = servers[0].concurrently(24, put)
+            self.assertTrue(set(statuses) <= {200, 409}, statuses)
+            self.assertEqual(servers[0].json("GET", path)[2]["token"], "0/18")
+
+
+class FaultTest(unittest.TestCase):
+    def setUp(self):
+        self.schema = new_schema()
+
+    def check(self, sender):
+        self.assertEqual(stored(self.schema), expected(sender.lines))
+
+    def test_a_connection_cut_at_every_protocol_step(self):
+        with CuttingProxy(postgres.port) as proxy:
+            server, = start_servers(self, 1, proxy.dsn(query=f"?dpone_schema={self.schema}"))
+            sender = Sender([server], "orders", 1)
+            number = itertools.count(1)
+
+            def deliver(count):
+                end = f"0/{next(number) * 0x1000:X}"
+                sender.deliver(transaction(900, end, count), end)
+
+            for count in (3, 60):  # single rows, COPY
+                deliver(count)
+                proxy.cut_at(10 ** 9, "before")
+                deliver(count)
+                steps = proxy.messages
+                self.assertGreater(steps, 15)
+                for mode in ("before", "after"):
+                    for step in range(1, steps + 1):
+                        proxy.cut_at(step, mode)
+                        deliver(count)
+                        self.assertEqual(proxy.cuts, 1, (mode, step))
+                        proxy.heal()
+            self.check(sender)
+            self.assertIn(503, sender.replies)
+
+    def test_a_cut_during_commit_is_resolved_by_reading_back(self):
+        """The answer to COMMIT never comes, yet the batch is acknowledged at once, without a repetition."""
+        with CuttingProxy(postgres.port) as proxy:
+            server, = start_servers(self, 1, proxy.dsn(query=f"?dpone_schema={self.schema}"))
+            sender = Sender([server], "orders", 1)
+            sender.deliver(transaction(900, "0/1000", 3), "0/1000")
+            proxy.cut_at(10 ** 9, "before")
+            sender.deliver(transaction(901, "0/2000", 3), "0/2000")
+            last = proxy.messages  # the Sync after COMMIT
+            sender.replies.clear()
+            for number in range(3, 9, 2):
+                proxy.cut_at(last, "after")
+                sender.deliver(transaction(900 + number, f"0/{number}000", 3), f"0/{number}000")
+                self.assertEqual((proxy.cuts, proxy.types[last - 1]), (1, "S"))
+                proxy.heal()  # the next one prepares its statements on the new connection
+                sender.deliver(transaction(901 + number, f"0/{number + 1}000", 3), f"0/{number + 1}000")
+            self.assertEqual(sender.replies, [200] * 6)
+            self.check(sender)
+
+    def test_the_database_stops_at_once_and_comes_back(self):
+        """A server of its own that keeps what it commits."""
+        with PostgresServer(fsync=True) as database:
+            server = DponeServer(state=database.dsn())
+            server.start()
+            self.addCleanup(server.stop)
+            sender = Sender([server], "orders", 1)
+            running = threading.Event()
+
+            def run():
+                for number in range(1, 400):
+                    end = f"0/{number * 0x1000:X}"
+                    sender.deliver(transaction(900 + number, end, 20), end)
+                running.set()
+
+            thread = threading.Thread(target=run)
+            thread.start()
+            for _ in range(3):
+                time.sleep(0.3)
+                database.restart("immediate")
+            thread.join()
+            self.assertTrue(running.is_set())
+            lines = [json.loads(line) for line in pipeline.journal(server.url)]
+            self.assertEqual(lines, sender.lines)
+
+    def test_sessions_are_terminated_while_they_write(self):
+        servers = start_servers(self, 2, state_dsn(self.schema))
+
+        def terminate():
+            time.sleep(0.05)
+            postgres.query("SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity "
+                           "WHERE application_name = 'dpone' AND pid <> pg_backend_pid()")
+
+        SeveralServersTest.run_streams(self, servers, self.schema, 3, 15, terminate)
+
+    def test_a_serialization_failure_is_503_and_can_be_repeated(self):
+        server, = start_servers(self, 1, state_dsn(self.schema))
+        sender = Sender([server], "orders", 1)
+        sender.deliver(transaction(900, "0/1000", 3), "0/1000")
+        for code, reason in (("40001", "store_busy"), ("40P01", "store_busy"), ("55P03", "store_busy"), ("53200", "store_busy"),
+                             ("57014", "store_busy"), ("25006", "store_unavailable"), ("57P01", "store_unavailable"),
+                             ("53100", "store_full")):
+            for table in ("dpone_event", "dpone_transaction", "dpone_receipt"):
+                with self.subTest(code=code, table=table):
+                    postgres.psql(f"""CREATE FUNCTION {self.schema}.refuse() RETURNS trigger LANGUAGE plpgsql AS
+                        $$ BEGIN RAISE EXCEPTION 'refused by the test' USING ERRCODE = '{code}'; END $$;
+                        CREATE TRIGGER refuse BEFORE INSERT ON {self.schema}.{table} EXECUTE FUNCTION {self.schema}.refuse()""")
+                    try:
+                        status, headers, body = Batch(transaction(901, "0/2000", 3), "0/2000").send(server)
+                    finally:
+                        postgres.psql(f"DROP TRIGGER refuse ON {self.schema}.{table}; DROP FUNCTION {self.schema}.refuse")
+                    self.assertEqual((status, body["code"]), (503, reason), body)
+                    self.assertGreater(int(headers["Retry-After"]), 0)
+                    self.check(sender)
+        sender.deliver(transaction(901, "0/2000", 3), "0/2000")
+        self.check(sender)
+
+    def test_a_database_that_is_away_is_503_and_not_ready(self):
+        with CuttingProxy(postgres.port) as proxy:
+            server, = start_servers(self, 1, proxy.dsn(query=f"?dpone_schema={self.schema}"))
+            sender = Sender([server], "orders", 1)
+            sender.deliver(transaction(900, "0/1000", 3), "0/1000")
+            proxy.refusing = True
+            proxy.cut_all()
+            status, headers, body = Batch(transaction(901, "0/2000", 3), "0/2000").send(server)
+            self.assertEqual((status, body["code"]), (503, "store_unavailable"), body)
+            self.assertGreater(int(headers["Retry-After"]), 0)
+            self.assertEqual(server.json("GET", "/ready")[0], 503)
+            self.assertEqual(server.json("GET", "/health")[0], 200)
+            proxy.refusing = False
+            sender.deliver(transaction(901, "0/2000", 3), "0/2000")
+            self.assertEqual(server.json("GET", "/ready")[0], 200)
+            self.check(sender)
+
+
+if __name__ == "__main__":
+    unittest.main()
