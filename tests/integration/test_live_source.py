@@ -1,0 +1,417 @@
+"""A live source: every blocker by its name, slots that are quiet, held by others or behind a slow sink, promotions, and the
+text of every kind of value."""
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+import unittest
+import urllib.request
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+from support import live  # noqa: E402
+from support.dpone import BINARY as DPONE  # noqa: E402
+from support.pipeline import lsn  # noqa: E402
+from support.postgres import PostgresServer  # noqa: E402
+
+NOW = ["--offset-interval-ms", "0", "--batch-wait-ms", "20"]
+
+
+def wait_for(what, condition, seconds=60):
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if condition():
+            return
+        time.sleep(0.1)
+    raise AssertionError(f"waited {seconds} s in vain for {what}")
+
+
+class SourceTest(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.pg = PostgresServer(settings={"max_replication_slots": "60", "wal_sender_timeout": "2s"})
+        cls.addClassCleanup(cls.pg.cleanup)
+        cls.pg.psql("CREATE TABLE t (id int PRIMARY KEY, v text); CREATE TABLE other (v text); CREATE DATABASE elsewhere")
+        cls.pg.psql("CREATE PUBLICATION dpone FOR TABLE t")
+        cls.journal = live.Journal()
+        cls.addClassCleanup(cls.journal.cleanup)
+        cls.next_id = 0
+
+    def insert(self, count=1):
+        for _ in range(count):
+            type(self).next_id += 1
+            self.pg.psql(f"INSERT INTO t VALUES ({self.next_id}, 'x')")
+
+    def slot(self, plugin="pgoutput"):
+        """A new slot named after the test, and a pipeline of the same name."""
+        name = re.sub("[^a-z0-9_]", "", self.id().rsplit(".", 1)[1].removeprefix("test_"))[:60]
+        self.pg.psql(f"SELECT pg_create_logical_replication_slot('{name}', '{plugin}')")
+        self.addCleanup(self.pg.psql, f"SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE slot_name = '{name}' AND NOT active")
+        return name
+
+    def run_once(self, name, *options, **more):
+        return live.run(self.pg, self.journal.url, name, name, *NOW, *options, **more)
+
+    def assert_blocked(self, code, name, *options, **more):
+        exit_code, _, errors = self.run_once(name, *options, **more)
+        self.assertEqual(exit_code, 1, errors)
+        self.assertIn(code, errors)
+        self.assertIn("hint: ", errors)
+
+    def assert_runs(self, name, *options):
+        code, summary, errors = self.run_once(name, *options)
+        self.assertEqual(code, 0, errors)
+        return summary
+
+    def confirmed(self, name):
+        return lsn(self.pg.query_value(f"SELECT confirmed_flush_lsn FROM pg_replication_slots WHERE slot_name = '{name}'"))
+
+    def put_offset(self, name, token):
+        request = urllib.request.Request(f"{self.journal.url}/v1/pipelines/{name}/offsets/postgres_logical/*/*", method="PUT",
+                                         data=json.dumps({"token": token, "allow_rewind": True}).encode(),
+                                         headers={"Content-Type": "application/json"})
+        urllib.request.urlopen(request).read()
+
+    # --- blockers ----------------------------------------------------------------------------------------------------
+
+    def test_a_missing_slot(self):
+        self.assert_blocked("source.slot_missing", "no_such_slot")
+
+    def test_a_slot_that_someone_else_moved_on(self):
+        name = self.slot()
+        self.insert()
+        self.assert_runs(name)
+        # A transaction that began before keeps the log at the offset in the slot.
+        holder = subprocess.Popen(self.pg.psql_command(), stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        holder.stdin.write(b"BEGIN; INSERT INTO other VALUES ('held'); SELECT 1;\n")
+        holder.stdin.flush()
+        holder.stdout.readline()
+        self.insert()
+        self.pg.psql(f"SELECT pg_replication_slot_advance('{name}', pg_current_wal_lsn())")
+        self.assert_blocked("source.slot_", name)
+        holder.stdin.write(b"ROLLBACK;\n")
+        holder.communicate()
+
+    def test_a_slot_that_was_dropped_and_created_again(self):
+        name = self.slot()
+        self.insert()
+        self.assert_runs(name)
+        self.pg.psql(f"SELECT pg_drop_replication_slot('{name}')")
+        self.insert()
+        self.pg.psql(f"SELECT pg_create_logical_replication_slot('{name}', 'pgoutput')")
+        self.assert_blocked("source.slot_recreated", name)
+
+    def test_a_server_that_lost_its_tail(self):
+        name = self.slot()
+        self.insert()
+        self.assert_runs(name)
+        self.put_offset(name, "F0/0")
+        self.assert_blocked("source.offset_ahead_of_server", name)
+
+    def test_a_slot_of_another_plugin(self):
+        name = self.slot("test_decoding")
+        self.assert_blocked("source.plugin_changed", name, "--plugin", "pgoutput")
+
+    def test_a_slot_of_another_database(self):
+        name = self.slot()
+        done = subprocess.run([DPONE, "cdc", "run", "--pipeline", name, "--source", self.pg.dsn("elsewhere"), "--slot", name,
+                               "--publication", "dpone", "--server", self.journal.url, "--until-end"], capture_output=True,
+                              text=True)
+        self.assertEqual(done.returncode, 1)
+        self.assertIn("source.slot_unusable", done.stderr)
+
+    def test_a_missing_publication(self):
+        name = self.slot()
+        self.assert_blocked("source.publication_missing", name, "--publication", "none")
+
+    def test_a_publication_made_after_the_slot(self):
+        name = self.slot()
+        self.insert()
+        self.pg.psql("CREATE PUBLICATION late FOR TABLE t")
+        self.addCleanup(self.pg.psql, "DROP PUBLICATION late")
+        self.assert_blocked("source.publication_missing", name, "--publication", "late")
+
+    def test_a_publication_with_other_options(self):
+        name = self.slot()
+        self.insert()
+        self.assert_runs(name)
+        self.pg.psql("ALTER PUBLICATION dpone SET (publish_via_partition_root = true)")
+        self.addCleanup(self.pg.psql, "ALTER PUBLICATION dpone SET (publish_via_partition_root = false)")
+        self.assert_blocked("source.publication_options_changed", name)
+        self.assert_runs(name, "--accept-source-change")
+
+    def test_a_role_without_the_right(self):
+        name = self.slot()
+        self.pg.psql("CREATE ROLE nobody LOGIN")
+        done = subprocess.run([DPONE, "cdc", "run", "--pipeline", name, "--source", self.pg.dsn(user="nobody"), "--slot", name,
+                               "--publication", "dpone", "--server", self.journal.url, "--until-end"], capture_output=True,
+                              text=True)
+        self.assertEqual(done.returncode, 1)
+        self.assertIn("source.privilege_missing", done.stderr)
+
+    def test_another_cluster(self):
+        name = self.slot()
+        self.insert()
+        self.assert_runs(name)
+        with PostgresServer() as stranger:
+            stranger.psql("CREATE TABLE t (id int PRIMARY KEY, v text); CREATE PUBLICATION dpone FOR TABLE t")
+            stranger.psql(f"SELECT pg_create_logical_replication_slot('{name}', 'pgoutput')")
+            code, _, errors = live.run(stranger, self.journal.url, name, name)
+        self.assertEqual(code, 1)
+        self.assertIn("source.system_identifier_changed", errors)
+
+    def test_no_password_is_shown(self):
+        done = subprocess.run([DPONE, "cdc", "run", "--pipeline", "p", "--source",
+                               f"postgresql://nouser:s3cret@127.0.0.1:{self.pg.port}/nodb", "--slot", "s", "--publication", "p"],
+                              capture_output=True, text=True)
+        self.assertEqual(done.returncode, 3, done.stderr)
+        self.assertNotIn("s3cret", done.stdout + done.stderr)
+
+    # --- waiting -----------------------------------------------------------------------------------------------------
+
+    def test_a_slot_in_use_is_waited_for_and_taken_over(self):
+        name = self.slot()
+        first = live.Follower(self.pg, self.journal.url, name, name, *NOW)
+        wait_for("the first reader", lambda: self.pg.query_value(f"SELECT active FROM pg_replication_slots WHERE slot_name = '{name}'") == "t")
+        second = live.Follower(self.pg, self.journal.url, name, name, *NOW)
+        wait_for("the second reader's word", lambda: "source.slot_in_use" in second.log())
+        self.insert(3)
+        wait_for("three rows", lambda: len(live.journal(self.journal.url, name)) == 3)
+        first.stop()
+        self.insert(2)
+        wait_for("five rows", lambda: len(live.journal(self.journal.url, name)) == 5)
+        second.stop()
+        self.assertEqual(second.codes, [0], second.log())
+
+    def test_a_sink_that_is_down_does_not_cost_the_connection(self):
+        name = self.slot()
+        follower = live.Follower(self.pg, self.journal.url, name, name, *NOW)
+        self.insert()
+        wait_for("the first row", lambda: len(live.journal(self.journal.url, name)) == 1)
+        pid = self.pg.query_value("SELECT pid FROM pg_stat_replication")
+        self.journal.stop()
+        self.insert(2)
+        time.sleep(5)  # more than twice wal_sender_timeout
+        self.assertEqual(self.pg.query_value("SELECT pid FROM pg_stat_replication"), pid, follower.log())
+        self.journal.start()
+        wait_for("all rows", lambda: len(live.journal(self.journal.url, name)) == 3)
+        follower.stop()
+        self.assertEqual(follower.codes, [0], follower.log())
+
+    def test_a_quiet_slot_moves_on_while_others_write(self):
+        name = self.slot()
+        follower = live.Follower(self.pg, self.journal.url, name, name, *NOW)
+        wait_for("the reader", lambda: self.pg.query("SELECT pid FROM pg_stat_replication"))
+        for _ in range(3):
+            self.pg.psql("INSERT INTO other SELECT repeat('x', 1000) FROM generate_series(1, 3000)")
+            end = lsn(self.pg.query_value("SELECT pg_current_wal_lsn()"))
+            wait_for("the slot to pass what others wrote", lambda: self.confirmed(name) >= end)
+        follower.stop()
+        self.assertEqual(live.journal(self.journal.url, name), [])
+
+    def test_a_quiet_slot_over_sql_moves_on_too(self):
+        name = self.slot()
+        self.pg.psql("INSERT INTO other SELECT repeat('x', 1000) FROM generate_series(1, 1000)")
+        end = lsn(self.pg.query_value("SELECT pg_current_wal_lsn()"))
+        self.assert_runs(name, "--transport", "sql")
+        self.assertGreaterEqual(self.confirmed(name), end)
+
+    def test_a_reader_ends_in_order_and_confirms_what_is_stored(self):
+        name = self.slot()
+        follower = live.Follower(self.pg, self.journal.url, name, name, "--offset-interval-ms", "3600000")
+        self.insert(3)
+        wait_for("three rows", lambda: len(live.journal(self.journal.url, name)) == 3)
+        follower.stop()
+        self.assertEqual(follower.codes, [0], follower.log())
+        self.assertGreaterEqual(self.confirmed(name), live.journal(self.journal.url, name)[-1][1])
+
+    # --- doctor, setup, status ---------------------------------------------------------------------------------------
+
+    def dpone(self, *words):
+        done = subprocess.run([DPONE, *words, "--source", self.pg.dsn()], capture_output=True, text=True)
+        return done.returncode, done.stdout, done.stderr
+
+    def test_setup_may_run_again_and_doctor_finds_nothing_wrong(self):
+        words = ["--slot", "made", "--publication", "made", "--table", "public.t"]
+        self.addCleanup(self.pg.psql, "SELECT pg_drop_replication_slot('made'); DROP PUBLICATION made")
+        for _ in range(2):
+            code, out, errors = self.dpone("cdc", "setup", *words)
+            self.assertEqual(code, 0, errors)
+        code, out, errors = self.dpone("cdc", "doctor", "--format", "json", *words)
+        self.assertEqual(code, 0, out + errors)
+        self.assertEqual(json.loads(out)["errors"], 0)
+
+    def test_doctor_names_what_mends_each_finding(self):
+        self.pg.psql("CREATE TABLE keyless (v int); CREATE PUBLICATION partial FOR TABLE keyless WITH (publish = 'insert, update')")
+        self.addCleanup(self.pg.psql, "DROP PUBLICATION partial; DROP TABLE keyless")
+        code, out, _ = self.dpone("cdc", "doctor", "--format", "json", "--slot", "none", "--publication", "partial",
+                                  "--table", "public.t")
+        self.assertEqual(code, 1)
+        findings = {finding["code"]: finding for finding in json.loads(out)["findings"]}
+        for wanted in ("source.slot_missing", "source.publication_partial", "source.table_not_published",
+                       "source.replica_identity_missing", "source.key_missing"):
+            self.assertIn(wanted, findings)
+            self.assertTrue(findings[wanted]["fix"])
+        self.pg.psql(findings["source.publication_partial"]["fix"])
+        self.pg.psql(findings["source.table_not_published"]["fix"])
+        _, out, _ = self.dpone("cdc", "doctor", "--format", "json", "--slot", "none", "--publication", "partial", "--table", "public.t")
+        codes = {finding["code"] for finding in json.loads(out)["findings"]}
+        self.assertFalse(codes & {"source.publication_partial", "source.table_not_published"})
+
+    def test_doctor_reports_a_source_that_is_down(self):
+        done = subprocess.run([DPONE, "cdc", "doctor", "--source", "postgresql://127.0.0.1:1/x", "--format", "json"],
+                              capture_output=True, text=True)
+        self.assertEqual(done.returncode, 1)
+        self.assertEqual(json.loads(done.stdout)["findings"][0]["code"], "source.unreachable")
+
+    def test_status_shows_the_lag(self):
+        name = self.slot()
+        self.insert(3)
+        code, out, errors = self.dpone("cdc", "status", "--slot", name, "--format", "json")
+        self.assertEqual(code, 0, errors)
+        status = json.loads(out)
+        self.assertEqual(status["state"], "inactive")
+        self.assertGreater(status["lag_bytes"], 0)
+        self.assert_runs(name)
+        _, out, _ = self.dpone("cdc", "status", "--slot", name, "--format", "json", "--pipeline", name, "--server", self.journal.url)
+        status = json.loads(out)
+        self.assertEqual(status["stored_offset"], status["confirmed"])
+        self.assertEqual(self.dpone("cdc", "status", "--slot", "none")[0], 1)
+
+    def test_a_watched_slot_that_stands_still_is_called_stalled(self):
+        name = self.slot()
+        self.insert()
+        watch = subprocess.Popen([DPONE, "cdc", "status", "--slot", name, "--watch", "--interval-s", "1", "--stall-s", "2",
+                                  "--format", "json", "--source", self.pg.dsn()], stdout=subprocess.PIPE, text=True)
+        states = [json.loads(watch.stdout.readline())["state"] for _ in range(4)]
+        watch.send_signal(signal.SIGTERM)
+        watch.communicate()
+        self.assertEqual(watch.returncode, 0)
+        self.assertEqual((states[0], states[-1]), ("inactive", "stalled"))
+
+
+class InvalidatedSlotTest(unittest.TestCase):
+    def test_a_slot_that_lost_its_log(self):
+        with PostgresServer(settings={"max_slot_wal_keep_size": "16MB", "min_wal_size": "32MB", "max_wal_size": "32MB"}) as pg:
+            journal = live.Journal()
+            self.addCleanup(journal.cleanup)
+            pg.psql("CREATE TABLE t (id int PRIMARY KEY, v text); CREATE PUBLICATION dpone FOR TABLE t")
+            pg.psql("SELECT pg_create_logical_replication_slot('s', 'pgoutput')")
+            for _ in range(5):
+                pg.psql("SELECT pg_logical_emit_message(false, 'x', repeat('x', 15000000)); SELECT pg_switch_wal(); CHECKPOINT")
+            code, _, errors = live.run(pg, journal.url, "s", "s")
+            self.assertEqual(code, 1, errors)
+            self.assertIn("source.slot_invalidated", errors)
+
+
+class PromotionTest(unittest.TestCase):
+    """The same cluster is promoted in place, which starts another timeline."""
+
+    def setUp(self):
+        self.pg = PostgresServer()
+        self.addCleanup(self.pg.cleanup)
+        self.journal = live.Journal()
+        self.addCleanup(self.journal.cleanup)
+        self.pg.psql("CREATE TABLE t (id int PRIMARY KEY, v text); CREATE PUBLICATION dpone FOR TABLE t")
+        self.pg.psql("SELECT pg_create_logical_replication_slot('s', 'pgoutput')")
+
+    def promote(self):
+        self.pg.stop()
+        with open(os.path.join(self.pg.data, "standby.signal"), "w", encoding="ascii"):
+            pass
+        self.pg.start()
+        self.assertEqual(self.pg.query_value("SELECT pg_promote()"), "t")
+
+    def test_a_reader_that_runs_goes_on_over_common_history(self):
+        follower = live.Follower(self.pg, self.journal.url, "s", "s", *NOW)
+        self.pg.psql("INSERT INTO t VALUES (1)")
+        wait_for("the first row", lambda: len(live.journal(self.journal.url, "s")) == 1)
+        self.promote()
+        self.pg.psql("INSERT INTO t VALUES (2)")
+        wait_for("the second row", lambda: len(live.journal(self.journal.url, "s")) == 2)
+        follower.stop()
+        self.assertEqual(follower.codes, [0], follower.log())
+
+    def test_a_reader_that_starts_afterwards_asks_for_a_decision(self):
+        self.pg.psql("INSERT INTO t VALUES (1)")
+        self.assertEqual(live.run(self.pg, self.journal.url, "s", "s")[0], 0)
+        self.promote()
+        self.pg.psql("INSERT INTO t VALUES (2)")
+        code, _, errors = live.run(self.pg, self.journal.url, "s", "s")
+        self.assertEqual(code, 1)
+        self.assertIn("source.timeline_changed", errors)
+        code, _, errors = live.run(self.pg, self.journal.url, "s", "s", "--accept-source-change")
+        self.assertEqual(code, 0, errors)
+        self.assertEqual(len(live.journal(self.journal.url, "s")), 2)
+
+
+VALUES = {
+    "smallint": "-32768", "bigint": "9223372036854775807", "boolean": "true", "real": "0.1", "double precision": "'Infinity'",
+    "numeric": "'NaN'", "numeric(60,30)": "12345678901234567890.123456789012345678901234567890", "money": "1234.56",
+    "char(5)": "'ab'", "varchar(10)": "'ä€😀'", "text": "E'q''uote\\\\ \\n\\t end'", "bytea": "'\\xdeadbeef00'",
+    "date": "'infinity'", "time": "'23:59:59.999999'", "timetz": "'01:02:03+05:30'", "timestamp": "'-infinity'",
+    "timestamptz": "'2026-01-02 03:04:05.678901+09'", "interval": "'1 year -2 days 03:04:05.5'", "uuid": "'a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11'",
+    "json": "'{\"a\": [1, 2.50]}'", "jsonb": "'{\"b\": null, \"a\": 1.0}'", "xml": "'<a>x</a>'", "inet": "'192.168.1.5/24'",
+    "cidr": "'10.0.0.0/8'", "macaddr": "'08:00:2b:01:02:03'", "bit(4)": "B'1010'", "varbit": "B'101'", "point": "'(1,2)'",
+    "polygon": "'((0,0),(1,1),(1,0))'", "tsvector": "'a fat cat'", "tsquery": "'fat & cat'", "int4range": "'[1,10)'",
+    "tstzrange": "'[2026-01-01, infinity)'", "int4multirange": "'{[1,2),[5,7)}'", "int[]": "'{1,NULL,3}'", "text[][]": "'{{a,\"b,c\"},{NULL,\"\"}}'",
+    "pg_lsn": "'16/B374D848'", "oid": "4294967295", "regclass": "'pg_class'", "mood": "'sad'", "positive": "7", "pair": "'(1,\"x y\")'",
+    "hstore_like": "'{\"(1,a)\",\"(2,b)\"}'",
+}
+
+
+class TypesTest(unittest.TestCase):
+    """What is stored is the server's own text, whatever the reader's role or the database are set to."""
+
+    @classmethod
+    def setUpClass(cls):
+        cls.pg = PostgresServer()
+        cls.addClassCleanup(cls.pg.cleanup)
+        cls.journal = live.Journal()
+        cls.addClassCleanup(cls.journal.cleanup)
+        cls.pg.psql("""CREATE TYPE mood AS ENUM ('sad', 'ok'); CREATE DOMAIN positive AS int CHECK (VALUE > 0);
+                       CREATE TYPE pair AS (a int, b text); CREATE DOMAIN hstore_like AS pair[];
+                       ALTER DATABASE postgres SET DateStyle = 'German'; ALTER DATABASE postgres SET IntervalStyle = 'iso_8601';
+                       ALTER DATABASE postgres SET TimeZone = 'Asia/Tokyo'; ALTER DATABASE postgres SET bytea_output = 'escape';
+                       ALTER DATABASE postgres SET extra_float_digits = -3;""")
+        columns = ", ".join(f'c{i} {name}' for i, name in enumerate(VALUES))
+        wide = ", ".join(f"w{i} int" for i in range(1598))
+        cls.pg.psql(f"CREATE TABLE kinds (id int PRIMARY KEY, {columns}); CREATE TABLE wide (id int PRIMARY KEY, note text, {wide});"
+                    "CREATE PUBLICATION dpone FOR TABLE kinds, wide")
+        for plugin in ("pgoutput", "test_decoding"):
+            cls.pg.psql(f"SELECT pg_create_logical_replication_slot('{plugin}', '{plugin}')")
+        cls.pg.psql("INSERT INTO kinds VALUES (1, " + ", ".join(VALUES.values()) + "); INSERT INTO kinds (id) VALUES (2);"
+                    "INSERT INTO wide VALUES (1, 'w', " + ", ".join(str(i) for i in range(1598)) + ")")
+
+    def rows(self, plugin):
+        code, _, errors = live.run(self.pg, self.journal.url, plugin, plugin)
+        self.assertEqual(code, 0, errors)
+        return [change[4] for transaction in live.journal(self.journal.url, plugin) for change in transaction[2]]
+
+    def test_every_type_is_the_servers_own_text(self):
+        settings = ("SET DateStyle = ISO; SET IntervalStyle = postgres; SET TimeZone = UTC; SET bytea_output = hex;"
+                    "SET extra_float_digits = 3; SET search_path = ''; SET lc_monetary = 'C';")
+        wanted = {}
+        for i, name in enumerate(VALUES):
+            wanted[f"c{i}"] = self.pg.psql(f"{settings} SELECT c{i} FROM public.kinds WHERE id = 1", ["-At"]).rstrip("\n")
+        wanted["c2"] = "true"  # psql prints booleans as t and f
+        for plugin in ("pgoutput", "test_decoding"):
+            first, second, wide = self.rows(plugin)[:3]
+            with self.subTest(plugin=plugin):
+                self.assertEqual({name: first[name].rstrip("\n") for name in wanted}, wanted)
+                self.assertEqual(set(second.values()), {"2", None})
+                self.assertEqual(len(wide), 1600)
+                self.assertEqual(wide["w1597"], "1597")
+
+    def test_a_field_above_the_event_limit_is_poison(self):
+        self.pg.psql("SELECT pg_create_logical_replication_slot('large', 'pgoutput')")
+        self.pg.psql("INSERT INTO wide (id, note) VALUES (2, repeat('x', 3000000))")
+        code, _, errors = live.run(self.pg, self.journal.url, "large", "large", "--max-event-bytes", "1000000")
+        self.assertEqual(code, 4, errors)
+        self.assertEqual(live.journal(self.journal.url, "large"), [])
+
+
+if __name__ == "__main__":
+    unittest.main()
