@@ -6,37 +6,8 @@
 #include "cdc/batch_writer.h"
 #include "cdc/capture_reader.h"
 #include "cdc/decoder.h"
+#include "tests/unit/support/failing_allocator.h"
 #include "tests/unit/support/pgoutput_message.h"
-
-void *__real_malloc(size_t bytes);
-void *__real_calloc(size_t count, size_t bytes);
-void *__real_realloc(void *old, size_t bytes);
-void *__wrap_malloc(size_t bytes);
-void *__wrap_calloc(size_t count, size_t bytes);
-void *__wrap_realloc(void *old, size_t bytes);
-
-static long allocation_count;
-static long failing_allocation; /* 0: none */
-
-static bool fails_now(void)
-{
-    return ++allocation_count == failing_allocation;
-}
-
-void *__wrap_malloc(size_t bytes)
-{
-    return fails_now() ? NULL : __real_malloc(bytes);
-}
-
-void *__wrap_calloc(size_t count, size_t bytes)
-{
-    return fails_now() ? NULL : __real_calloc(count, bytes);
-}
-
-void *__wrap_realloc(void *old, size_t bytes)
-{
-    return fails_now() ? NULL : __real_realloc(old, bytes);
-}
 
 static dp_batch_writer *batch;
 
@@ -121,35 +92,39 @@ done:
     return status;
 }
 
-static void fail_each_allocation(const script *input)
+typedef struct attempt {
+    const script *input;
+    dp_batch_body expected;
+    long refused_count;
+} attempt;
+
+/* One run: refused as out of memory, or the same bytes as without a failure. */
+static bool run_once(void *context)
 {
-    dp_batch_body expected = {.bytes = DP_BUFFER_INIT(1 << 20)};
+    attempt *a = context;
+    dp_batch_body body = {.bytes = DP_BUFFER_INIT(1 << 20)};
     dp_error error = DP_ERROR_INIT;
-    failing_allocation = 0;
-    /* Once before, so that what OpenSSL sets up for good does not count. */
-    assert_int_equal(run_path(input, &expected, &error), DP_STATUS_OK);
-    allocation_count = 0;
-    assert_int_equal(run_path(input, &expected, &error), DP_STATUS_OK);
-    long total = allocation_count;
-    assert_true(total > 10);
-    long refused_count = 0;
-    for (long nth = 1; nth <= total; nth++) {
-        dp_batch_body body = {.bytes = DP_BUFFER_INIT(1 << 20)};
-        dp_error_clear(&error);
-        allocation_count = 0;
-        failing_allocation = nth;
-        dp_status status = run_path(input, &body, &error);
-        failing_allocation = 0;
-        if (status == DP_STATUS_OK) {
-            assert_true(dp_slice_equal(dp_buffer_slice(&body.bytes), dp_buffer_slice(&expected.bytes)));
-        } else {
-            if (status != DP_STATUS_NO_MEMORY) fail_msg("allocation %ld: %s", nth, error.message);
-            refused_count++;
-        }
-        dp_buffer_release(&body.bytes);
+    dp_status status = run_path(a->input, &body, &error);
+    if (status == DP_STATUS_OK) {
+        assert_true(dp_slice_equal(dp_buffer_slice(&body.bytes), dp_buffer_slice(&a->expected.bytes)));
+    } else {
+        if (status != DP_STATUS_NO_MEMORY) fail_msg("%s", error.message);
+        a->refused_count++;
     }
-    assert_true(refused_count > 5);
-    dp_buffer_release(&expected.bytes);
+    dp_buffer_release(&body.bytes);
+    return status == DP_STATUS_OK;
+}
+
+static void refuse_each_allocation(const script *input)
+{
+    attempt a = {.input = input, .expected = {.bytes = DP_BUFFER_INIT(1 << 20)}};
+    dp_error error = DP_ERROR_INIT;
+    dp_status status =
+        run_path(input, &a.expected, &error); /* also sets up for good what OpenSSL needs once */
+    if (status != DP_STATUS_OK) fail_msg("%s", error.message);
+    assert_true(fail_each_allocation(run_once, &a) > 10);
+    assert_true(a.refused_count > 5);
+    dp_buffer_release(&a.expected.bytes);
 }
 
 static dp_record record_of(uint64_t lsn, dp_slice data)
@@ -189,7 +164,7 @@ static void pgoutput_survives_every_refused_allocation(void **state)
         record_of(0x30, message_update(&message, 1, 'O', values, values, 2));
     input.records[input.record_count++] = record_of(0x40, message_truncate(&message, 0, ids, 1));
     input.records[input.record_count++] = record_of(0x130, message_commit(&message, 0x100, 0x130, 0));
-    fail_each_allocation(&input);
+    refuse_each_allocation(&input);
     free_records(&input);
     dp_buffer_release(&message);
 }
@@ -209,7 +184,7 @@ static void test_decoding_survives_every_refused_allocation(void **state)
                              "0/20,900,table public.orders: DELETE: id[integer]:1\n"
                              "0/20,900,\"table public.orders, public.t: TRUNCATE: (no-flags)\"\n"
                              "0/30,900,COMMIT 900\n")};
-    fail_each_allocation(&input);
+    refuse_each_allocation(&input);
 }
 
 static void wal2json_survives_every_refused_allocation(void **state)
@@ -235,7 +210,7 @@ static void wal2json_survives_every_refused_allocation(void **state)
                                      "0/30|900|]}\n")},
     };
     for (size_t i = 0; i < sizeof inputs / sizeof inputs[0]; i++) {
-        fail_each_allocation(&inputs[i]);
+        refuse_each_allocation(&inputs[i]);
     }
 }
 
