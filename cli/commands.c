@@ -15,6 +15,7 @@ const dp_command *const dp_commands[] = {
     &dp_command_cdc_check_idempotency,
     &dp_command_cdc_export,
     &dp_command_cdc_verify,
+    &dp_command_cdc_replay,
     &dp_command_offsets_list,
     &dp_command_offsets_show,
     &dp_command_offsets_set,

@@ -14,6 +14,7 @@ extern const dp_command dp_command_cdc_doctor;
 extern const dp_command dp_command_cdc_status;
 extern const dp_command dp_command_cdc_export;
 extern const dp_command dp_command_cdc_verify;
+extern const dp_command dp_command_cdc_replay;
 extern const dp_command dp_command_cdc_plan;
 extern const dp_command dp_command_cdc_replay_plan;
 extern const dp_command dp_command_cdc_commit_gate;

@@ -10,12 +10,16 @@
 dp_status dp_journal_token(const dp_invocation *invocation, dp_buffer *token, dp_error *error)
 {
     const char *path = dp_invocation_text(invocation, "token-file");
-    if (path == NULL) return DP_STATUS_OK;
+    return path == NULL ? DP_STATUS_OK : dp_journal_token_of_file("token-file", path, token, error);
+}
+
+dp_status dp_journal_token_of_file(const char *option, const char *path, dp_buffer *token, dp_error *error)
+{
     dp_status status = dp_file_read(path, 4096, token, error);
     if (status != DP_STATUS_OK) return status;
     dp_slice line = dp_slice_trim(dp_buffer_slice(token));
     if (line.length == 0 || memchr(line.data, '\n', line.length) != NULL) {
-        return dp_error_set(error, DP_STATUS_USAGE, "--token-file: '%s' must hold one line, the token", path);
+        return dp_error_set(error, DP_STATUS_USAGE, "--%s: '%s' must hold one line, the token", option, path);
     }
     memmove(token->data, line.data, line.length);
     token->length = line.length;

@@ -40,6 +40,7 @@
 
 /* The token is the file's first line; the buffer stays empty without --token-file. */
 dp_status dp_journal_token(const dp_invocation *invocation, dp_buffer *token, dp_error *error);
+dp_status dp_journal_token_of_file(const char *option, const char *path, dp_buffer *token, dp_error *error);
 
 /* --state, or --server with --token-file. Giving both --state and --server is USAGE. */
 dp_status dp_journal_of_options(const dp_invocation *invocation, bool writes, dp_journal_link **link,

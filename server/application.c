@@ -333,6 +333,9 @@ static void answer_route(dp_exchange *exchange)
     case DP_ROUTE_SOURCE_PUT:
     case DP_ROUTE_QUARANTINE:
     case DP_ROUTE_QUARANTINE_ADD:
+    case DP_ROUTE_QUARANTINE_RESOLVE:
+    case DP_ROUTE_AUDIT:
+    case DP_ROUTE_AUDIT_ADD:
     case DP_ROUTE_REPLAY_PLANS:
     case DP_ROUTE_COMMIT_DECISIONS: dp_v1_on_request(exchange); return;
     case DP_ROUTE_COUNT: break;

@@ -31,6 +31,9 @@
     X(SOURCE_PUT, "PUT", "/v1/pipelines/{pipeline}/source")                                                  \
     X(QUARANTINE, "GET", "/v1/pipelines/{pipeline}/quarantine")                                              \
     X(QUARANTINE_ADD, "POST", "/v1/pipelines/{pipeline}/quarantine")                                         \
+    X(QUARANTINE_RESOLVE, "POST", "/v1/pipelines/{pipeline}/quarantine/resolve")                             \
+    X(AUDIT, "GET", "/v1/pipelines/{pipeline}/audit")                                                        \
+    X(AUDIT_ADD, "POST", "/v1/pipelines/{pipeline}/audit")                                                   \
     X(REPLAY_PLANS, "POST", "/v1/replay-plans")                                                              \
     X(COMMIT_DECISIONS, "POST", "/v1/commit-decisions")
 

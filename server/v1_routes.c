@@ -28,6 +28,9 @@ bool dp_v1_owns(dp_route route)
     case DP_ROUTE_SOURCE_PUT:
     case DP_ROUTE_QUARANTINE:
     case DP_ROUTE_QUARANTINE_ADD:
+    case DP_ROUTE_QUARANTINE_RESOLVE:
+    case DP_ROUTE_AUDIT:
+    case DP_ROUTE_AUDIT_ADD:
     case DP_ROUTE_REPLAY_PLANS:
     case DP_ROUTE_COMMIT_DECISIONS: return true;
     case DP_ROUTE_MSG:
@@ -234,6 +237,11 @@ static void call_journal(v1_job *job, dp_api_reply *reply)
     case DP_ROUTE_QUARANTINE_ADD:
         dp_journal_api_add_quarantine(journal, parameter(job, 0), body, reply);
         return;
+    case DP_ROUTE_QUARANTINE_RESOLVE:
+        dp_journal_api_resolve_quarantine(journal, parameter(job, 0), body, reply);
+        return;
+    case DP_ROUTE_AUDIT: dp_journal_api_list_audit(journal, parameter(job, 0), reply); return;
+    case DP_ROUTE_AUDIT_ADD: dp_journal_api_add_audit(journal, parameter(job, 0), body, reply); return;
     case DP_ROUTE_REPLAY_PLANS: dp_journal_api_plan_replay(journal, body, reply); return;
     case DP_ROUTE_COMMIT_DECISIONS: dp_journal_api_decide_commit(journal, body, reply); return;
     case DP_ROUTE_OFFSET_GET:

@@ -89,7 +89,8 @@ dp_status dp_export(dp_journal_link *link, const dp_stream_facts *stream, const 
     status = dp_artifact_writer_open(&write, &self.writer, error);
     if (status != DP_STATUS_OK) return status;
     dp_line_visitor visitor = {&self, take_line};
-    status = dp_journal_link_events(link, stream, from, &result.to, &visitor, error);
+    dp_journal_window window = {.from = from, .to = &result.to};
+    status = dp_journal_link_events(link, stream, &window, &visitor, error);
     if (status == DP_STATUS_OK)
         status = dp_artifact_writer_finish(self.writer, result.to.position, &result.totals, error);
     dp_artifact_writer_free(self.writer);
@@ -170,7 +171,8 @@ static dp_status compare_all(comparison *self, dp_journal_link *link, const dp_s
     if (status != DP_STATUS_OK) return status;
     uint64_t findings = self->verification->finding_count;
     dp_line_visitor visitor = {self, compare_line};
-    status = dp_journal_link_events(link, stream, manifest->has_from ? &from : NULL, &to, &visitor, error);
+    dp_journal_window window = {.from = manifest->has_from ? &from : NULL, .to = &to};
+    status = dp_journal_link_events(link, stream, &window, &visitor, error);
     if (status != DP_STATUS_OK || self->verification->finding_count > findings) return status;
     dp_artifact_line line;
     status = dp_artifact_next(self->artifact, &line, error);

@@ -22,6 +22,9 @@
  *   PUT    /v1/pipelines/{pipeline}/source                              dp_journal_api_put_source
  *   GET    /v1/pipelines/{pipeline}/quarantine                          dp_journal_api_list_quarantine
  *   POST   /v1/pipelines/{pipeline}/quarantine                          dp_journal_api_add_quarantine
+ *   POST   /v1/pipelines/{pipeline}/quarantine/resolve                  dp_journal_api_resolve_quarantine
+ *   GET    /v1/pipelines/{pipeline}/audit                               dp_journal_api_list_audit
+ *   POST   /v1/pipelines/{pipeline}/audit                               dp_journal_api_add_audit
  *   POST   /v1/replay-plans                                             dp_journal_api_plan_replay
  *   POST   /v1/commit-decisions                                         dp_journal_api_decide_commit
  *   GET    /ready                                                       dp_journal_api_check_ready
@@ -122,6 +125,18 @@ void dp_journal_api_list_quarantine(dp_journal_api *api, dp_slice pipeline, dp_a
  */
 void dp_journal_api_add_quarantine(dp_journal_api *api, dp_slice pipeline, dp_slice body,
                                    dp_api_reply *reply);
+
+/* Ends open entries: body {"ids":[…],"state":"replayed"|"discarded","who":…,"why":…}. 200 {"resolved":n}, all
+ * or none, audited; 404 quarantine_not_found names an id that is not open. */
+void dp_journal_api_resolve_quarantine(dp_journal_api *api, dp_slice pipeline, dp_slice body,
+                                       dp_api_reply *reply);
+
+/* Who changed what by hand, and why: the newest 1000, newest first: {"audit":[…]}. */
+void dp_journal_api_list_audit(dp_journal_api *api, dp_slice pipeline, dp_api_reply *reply);
+
+/* Puts something done by hand on record: body {"who":…,"action":…,"subject":…,"why":…,"old":…,"new":…}, the
+ * last three optional. 200 {"added":1}, durable. */
+void dp_journal_api_add_audit(dp_journal_api *api, dp_slice pipeline, dp_slice body, dp_api_reply *reply);
 
 /* POST /v1/replay-plans: the members of the plan's JSON as input, offsets as objects, as tokens, or as
  * "backend:token". 200 with the plan whether or not it is safe; 400 for a malformed request. */

@@ -72,10 +72,20 @@ static const struct {
 static void call_here(dp_journal_api *api, dp_slice pipeline, dp_journal_call call, dp_slice body,
                       dp_api_reply *reply)
 {
-    (void)body;
+    static const dp_offset_name any_table = {
+        .backend = {"postgres_logical", 16}, .source_schema = {"*", 1}, .source_table = {"*", 1}};
+    dp_offset_name name = any_table;
+    name.pipeline = pipeline;
     switch (call) {
     case DP_JOURNAL_CALL_SHOW: dp_journal_api_show_pipeline(api, pipeline, reply); return;
+    case DP_JOURNAL_CALL_GET_OFFSET: dp_journal_api_get_offset(api, &name, reply); return;
+    case DP_JOURNAL_CALL_PUT_OFFSET: dp_journal_api_put_offset(api, &name, body, reply); return;
     case DP_JOURNAL_CALL_LIST_QUARANTINE: dp_journal_api_list_quarantine(api, pipeline, reply); return;
+    case DP_JOURNAL_CALL_RESOLVE_QUARANTINE:
+        dp_journal_api_resolve_quarantine(api, pipeline, body, reply);
+        return;
+    case DP_JOURNAL_CALL_LIST_AUDIT: dp_journal_api_list_audit(api, pipeline, reply); return;
+    case DP_JOURNAL_CALL_ADD_AUDIT: dp_journal_api_add_audit(api, pipeline, body, reply); return;
     }
 }
 
@@ -306,8 +316,8 @@ static dp_slice token_of(const dp_offset *offset)
     return offset == NULL ? dp_slice_make(NULL, 0) : dp_slice_of_text(offset->token);
 }
 
-static dp_status read_server(dp_journal_link *link, const dp_stream_facts *stream, const dp_offset *from,
-                             const dp_offset *to, line_cutter *cutter, dp_error *error)
+static dp_status read_server(dp_journal_link *link, const dp_stream_facts *stream,
+                             const dp_journal_window *window, line_cutter *cutter, dp_error *error)
 {
     dp_buffer url = DP_BUFFER_INIT(16384);
     dp_buffer_append_text(&url, "/v1/pipelines/");
@@ -315,8 +325,9 @@ static dp_status read_server(dp_journal_link *link, const dp_stream_facts *strea
     dp_buffer_append_text(&url, "/events?");
     put_parameter(&url, "source", stream->source);
     put_parameter(&url, "backend", dp_backend_text(stream->backend));
-    put_parameter(&url, "from", token_of(from));
-    put_parameter(&url, "to", token_of(to));
+    put_parameter(&url, "from", token_of(window->from));
+    put_parameter(&url, "to", token_of(window->to));
+    if (window->limit > 0) dp_buffer_append_format(&url, "&limit=%llu", (unsigned long long)window->limit);
     const char *text = dp_buffer_text(&url);
     if (text == NULL) {
         dp_buffer_release(&url);
@@ -339,13 +350,16 @@ static dp_status read_server(dp_journal_link *link, const dp_stream_facts *strea
     return status;
 }
 
-static dp_status read_state(dp_journal_link *link, const dp_stream_facts *stream, const dp_offset *from,
-                            const dp_offset *to, line_cutter *cutter, dp_error *error)
+static dp_status read_state(dp_journal_link *link, const dp_stream_facts *stream,
+                            const dp_journal_window *window, line_cutter *cutter, dp_error *error)
 {
-    dp_events_query query = {.from = token_of(from),
-                             .to = token_of(to),
+    char limit[24];
+    int length_of_limit = snprintf(limit, sizeof limit, "%llu", (unsigned long long)window->limit);
+    dp_events_query query = {.from = token_of(window->from),
+                             .to = token_of(window->to),
                              .source = stream->source,
                              .backend = dp_backend_text(stream->backend)};
+    if (window->limit > 0) query.limit = dp_slice_make(limit, (size_t)length_of_limit);
     dp_api_reply reply = DP_API_REPLY_INIT;
     dp_events_reader *reader = NULL;
     dp_events_reader_open(link->api, stream->pipeline, &query, &reader, &reply);
@@ -367,12 +381,13 @@ static dp_status read_state(dp_journal_link *link, const dp_stream_facts *stream
     return status;
 }
 
-dp_status dp_journal_link_events(dp_journal_link *link, const dp_stream_facts *stream, const dp_offset *from,
-                                 const dp_offset *to, const dp_line_visitor *visitor, dp_error *error)
+dp_status dp_journal_link_events(dp_journal_link *link, const dp_stream_facts *stream,
+                                 const dp_journal_window *window, const dp_line_visitor *visitor,
+                                 dp_error *error)
 {
     line_cutter cutter = {.visitor = visitor, .rest = DP_BUFFER_INIT(MAX_LINE_BYTES), .error = error};
-    dp_status status = link->api != NULL ? read_state(link, stream, from, to, &cutter, error)
-                                         : read_server(link, stream, from, to, &cutter, error);
+    dp_status status = link->api != NULL ? read_state(link, stream, window, &cutter, error)
+                                         : read_server(link, stream, window, &cutter, error);
     if (status == DP_STATUS_OK) status = end_of_lines(&cutter, error);
     dp_buffer_release(&cutter.rest);
     return status == DP_STATUS_CANCELLED && error->status == DP_STATUS_OK ? DP_STATUS_OK : status;

@@ -60,14 +60,26 @@ typedef struct dp_line_visitor {
     dp_status (*line)(void *context, dp_slice line, dp_error *error);
 } dp_line_visitor;
 
-/* The lines of the window (from, to] of a stream; NULL bounds are open. REMOTE when the answer was cut. */
-dp_status dp_journal_link_events(dp_journal_link *link, const dp_stream_facts *stream, const dp_offset *from,
-                                 const dp_offset *to, const dp_line_visitor *visitor, dp_error *error);
+typedef struct dp_journal_window {
+    const dp_offset *from; /* exclusive; NULL: open */
+    const dp_offset *to;   /* inclusive; NULL: open */
+    uint64_t limit;        /* end after the transaction that reaches so many events; 0: no limit */
+} dp_journal_window;
+
+/* The lines of a window of a stream. REMOTE when the answer was cut. */
+dp_status dp_journal_link_events(dp_journal_link *link, const dp_stream_facts *stream,
+                                 const dp_journal_window *window, const dp_line_visitor *visitor,
+                                 dp_error *error);
 
 /* Calls of the service that take and give one JSON object. X(name, method, what follows the pipeline) */
 #define DP_JOURNAL_CALL_LIST(X)                                                                              \
     X(SHOW, "GET", "")                                                                                       \
-    X(LIST_QUARANTINE, "GET", "/quarantine")
+    X(GET_OFFSET, "GET", "/offsets/postgres_logical/%2A/%2A")                                                \
+    X(PUT_OFFSET, "PUT", "/offsets/postgres_logical/%2A/%2A")                                                \
+    X(LIST_QUARANTINE, "GET", "/quarantine")                                                                 \
+    X(RESOLVE_QUARANTINE, "POST", "/quarantine/resolve")                                                     \
+    X(LIST_AUDIT, "GET", "/audit")                                                                           \
+    X(ADD_AUDIT, "POST", "/audit")
 
 typedef enum dp_journal_call {
 #define DP_JOURNAL_CALL_ENUM(name, method, path) DP_JOURNAL_CALL_##name,
