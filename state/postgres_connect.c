@@ -217,6 +217,7 @@ void dp_pg_disconnect(dp_pg_session *session)
     PQfinish(session->connection);
     session->connection = NULL;
     session->unusable = false;
+    session->given_up = false;
     session->pending_count = 0;
     memset(session->prepared, 0, sizeof session->prepared);
 }

@@ -55,6 +55,7 @@ dp_status dp_pg_fail(dp_pg_session *session, const PGresult *result, dp_error *e
         session->unusable = true;
         const char *text = session->connection == NULL ? "" : PQerrorMessage(session->connection);
         dp_slice line = first_line(text);
+        if (session->given_up) line = DP_SLICE_LITERAL("no answer in time");
         if (line.length == 0) line = DP_SLICE_LITERAL("the connection is closed");
         return dp_error_set(error, DP_STATUS_REMOTE, "state database: %.*s", DP_SLICE_PRINT(line));
     }

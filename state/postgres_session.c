@@ -1,8 +1,10 @@
-#include "state/postgres_session.h"
+#include <poll.h>
 
 #include "base/clock.h"
+#include "state/postgres_session.h"
 
-#define RESOLVE_PAUSE_MS 50
+#define RESOLVE_PAUSE_MS  50
+#define ANSWER_TIMEOUT_MS 60000 /* beyond the time a lock is waited for */
 
 static const char *const statement_names[] = {
 #define STATEMENT_NAME(name, sql) "dpone_" #name,
@@ -41,12 +43,34 @@ static void take_xid(dp_pg_session *session, const PGresult *result)
     session->xid[xid.length] = '\0';
 }
 
+/* A server that hangs without closing its connections must not hang us: false when no answer came in time. */
+static bool wait_for_answer(dp_pg_session *session)
+{
+    int64_t deadline_us =
+        dp_clock_monotonic_us() + ((int64_t)session->busy_timeout_ms + ANSWER_TIMEOUT_MS) * 1000;
+    while (PQisBusy(session->connection)) {
+        int64_t left_ms = (deadline_us - dp_clock_monotonic_us()) / 1000;
+        struct pollfd descriptor = {.fd = PQsocket(session->connection), .events = POLLIN};
+        if (left_ms <= 0) return false;
+        if (poll(&descriptor, 1, (int)left_ms) > 0 && PQconsumeInput(session->connection) != 1) return true;
+    }
+    return true;
+}
+
+/* As PQgetResult, but NULL also when it would take too long. */
+static PGresult *next_result(dp_pg_session *session)
+{
+    if (!session->given_up && wait_for_answer(session)) return PQgetResult(session->connection);
+    session->given_up = true;
+    return NULL;
+}
+
 /* The first result of the oldest statement that has not been answered; whatever follows it is dropped. */
 static PGresult *next_answer(dp_pg_session *session)
 {
     PGresult *first = NULL;
     PGresult *result;
-    while ((result = PQgetResult(session->connection)) != NULL) {
+    while ((result = next_result(session)) != NULL) {
         if (first == NULL) {
             first = result;
         } else {
@@ -257,7 +281,7 @@ dp_status dp_pg_each(dp_pg_session *session, dp_pg_statement statement, const dp
     dp_status status = send_for_rows(session, statement, params, error);
     if (status != DP_STATUS_OK) return status;
     PGresult *result;
-    while ((result = PQgetResult(session->connection)) != NULL) {
+    while ((result = next_result(session)) != NULL) {
         ExecStatusType kind = PQresultStatus(result);
         if (kind == PGRES_SINGLE_TUPLE && status == DP_STATUS_OK) {
             status = function(context, result, error);
@@ -269,6 +293,7 @@ dp_status dp_pg_each(dp_pg_session *session, dp_pg_statement statement, const dp
     }
     PQclear(next_answer(session)); /* PGRES_PIPELINE_SYNC */
     if (PQexitPipelineMode(session->connection) != 1) session->unusable = true;
+    if (session->given_up && status == DP_STATUS_OK) status = lost(session, error);
     bool early = ended_early(status, error);
     if (stopped != NULL) *stopped = early;
     return early ? DP_STATUS_OK : status;
@@ -305,7 +330,7 @@ dp_status dp_pg_copy_end(dp_pg_session *session, dp_status so_far, dp_error *err
     if (PQputCopyEnd(session->connection, refusal) != 1 && status == DP_STATUS_OK)
         status = lost(session, error);
     PGresult *result;
-    while ((result = PQgetResult(session->connection)) != NULL) {
+    while ((result = next_result(session)) != NULL) {
         if (PQresultStatus(result) != PGRES_COMMAND_OK && status == DP_STATUS_OK) {
             status = dp_pg_fail(session, result, error);
         }
@@ -442,7 +467,8 @@ dp_status dp_pg_commit(dp_store *store, dp_error *error)
         return status;
     }
     status = synchronize(session, &result, &first);
-    if (status != DP_STATUS_OK && session->writing && PQstatus(session->connection) == CONNECTION_BAD) {
+    bool answered = PQstatus(session->connection) == CONNECTION_OK && !session->given_up;
+    if (status != DP_STATUS_OK && session->writing && !answered) {
         return resolve_commit(session, error);
     }
     if (status == DP_STATUS_OK && strcmp(PQcmdStatus(result), "COMMIT") != 0) {

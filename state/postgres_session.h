@@ -42,6 +42,7 @@ typedef struct dp_pg_session {
     bool in_transaction;
     bool writing;
     bool unusable; /* the connection must not be used for another transaction */
+    bool given_up; /* an answer did not come in time: the connection is dropped without waiting for more */
     unsigned pending_count;
     struct dp_pg_pending {
         dp_pg_answer answer;

@@ -261,7 +261,7 @@ static dp_status transactions_insert(dp_store *store, int64_t stream_id, const d
         dp_pg_add_bytes(&params, text.data + start, ends[column] - start);
     }
     if (status == DP_STATUS_OK) {
-        status = dp_pg_run(dp_pg_session_of(store), DP_PG_TRANSACTIONS_INSERT, &params, NULL, error);
+        status = dp_pg_queue(dp_pg_session_of(store), DP_PG_TRANSACTIONS_INSERT, &params, error);
     }
     dp_buffer_release(&text);
     return status;
@@ -599,7 +599,7 @@ static dp_status receipt_insert(dp_store *store, const dp_receipt_row *receipt, 
     dp_pg_add_i64(&params, (int64_t)receipt->http_status);
     dp_pg_add_text(&params, receipt->body);
     dp_pg_add_i64(&params, receipt->created_at_us);
-    return dp_pg_run(dp_pg_session_of(store), DP_PG_RECEIPT_INSERT, &params, NULL, error);
+    return dp_pg_queue(dp_pg_session_of(store), DP_PG_RECEIPT_INSERT, &params, error);
 }
 
 static dp_status receipts_end_staging(dp_store *store, int64_t stream_id, bool keep_them, dp_error *error)

@@ -4,6 +4,7 @@ import itertools
 import json
 import os
 import random
+import subprocess
 import sys
 import threading
 import time
@@ -88,6 +89,15 @@ class RulesTest(test_ingest.IngestTest):
         self.assertEqual(len(self.journal()), 2)
         postgres.psql(f"DROP TRIGGER full_disk ON {self.schema}.dpone_event")
         self.accept(batch)
+
+
+class ConformanceTest(unittest.TestCase):
+    def test_the_driver_does_what_every_driver_must_do(self):
+        program = os.path.join(os.environ["DPONE_BUILD_DIR"], "tests", "unit", "unit_state_test_store_conformance")
+        done = subprocess.run([program], env={**os.environ, "DPONE_CONFORMANCE_DSN": state_dsn(new_schema())},
+                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=200)
+        self.assertEqual(done.returncode, 0, done.stdout.decode("utf-8", "replace"))
+        self.assertIn(b"PASSED", done.stdout)
 
 
 class TablesTest(unittest.TestCase):
