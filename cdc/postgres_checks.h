@@ -39,7 +39,7 @@ const char *dp_severity_text(dp_severity severity);
     X("source.standby", INFO, "the server is a standby")                                                     \
     X("source.version_untested", INFO, "the server's version is older than those dpone is tested with")      \
     X("server.unreachable", ERROR, "the dpone server does not answer, or not with an offset")                \
-    X("offset.missing", INFO, "no offset is stored yet: reading starts at the slot's position")
+    X("source.offset_missing", INFO, "no offset is stored yet: reading starts at the slot's position")
 
 typedef struct dp_finding {
     const char *code;

@@ -81,7 +81,7 @@ static dp_status look_at_offset(const dp_invocation *invocation, dp_check_reques
     }
     if (status != DP_STATUS_OK) return dp_finding_of_error("server.unreachable", &cause, sink, error);
     if (request->has_stored) return DP_STATUS_OK;
-    dp_finding none = {.code = "offset.missing",
+    dp_finding none = {.code = "source.offset_missing",
                        .severity = DP_SEVERITY_INFO,
                        .message = DP_SLICE_LITERAL("no offset is stored for the pipeline"),
                        .fix = {"", 0}};
