@@ -3,10 +3,10 @@
  * What it never does: retry what the server refused for good, sleep past a deadline, hold a slot or a breaker
  * permit while it waits to retry, or print anything (it calls back instead).
  *
- * Ownership: the client copies its configuration. What a request points to (URL, headers, body) is borrowed:
- * for a blocking call until it returns, for a submitted call until it has been handed back by
- * dp_client_queue_next or the queue is freed. A response owns what it points to until it is used for another
- * call or released.
+ * Ownership: the client copies its configuration, and of a request the URL, method, headers and ids. The
+ * body, its source or sink and the cancellation are borrowed: for a blocking call until it returns, for a
+ * submitted call until it has been handed back by dp_client_queue_next or the queue is freed. A response owns
+ * what it points to until it is used for another call or released.
  *
  * Threads: a dp_client may be used by any number of threads at once. A dp_client_queue belongs to one thread
  * at a time. A dp_client_cancellation may be triggered from any thread. Callbacks run on the thread that

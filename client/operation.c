@@ -464,7 +464,7 @@ static void prepare_exchange(dp_operation *operation)
 {
     const dp_client_request *request = &operation->request;
     operation->exchange = (dp_transport_exchange){
-        .method = request->method == NULL ? "GET" : request->method,
+        .method = operation->text.method,
         .url = operation->text.url,
         .lines = operation->text.lines,
         .line_count = operation->text.line_count,

@@ -254,9 +254,7 @@ static void add_lines(line_writer *writer, const dp_client_config *config, const
 static bool is_same_target(const dp_request_text *text, const char *method, const char *url)
 {
     if (text->lines_at == 0 || url == NULL) return false;
-    size_t method_length = strlen(method);
-    const char *shown = text->memory.data + text->shown_at;
-    return strncmp(shown, method, method_length) == 0 && shown[method_length] == ' ' &&
+    return strcmp(text->memory.data + text->method_at, method) == 0 &&
            strcmp(text->memory.data + text->given_at, url) == 0;
 }
 
@@ -277,6 +275,8 @@ static dp_status make_target(dp_request_text *text, const dp_client_config *conf
         return dp_error_no_memory(error, "the request");
     append_shown(memory, method, dp_slice_make(memory->data, url_length));
     dp_buffer_append_byte(memory, '\0');
+    text->method_at = memory->length;
+    dp_buffer_append(memory, method, strlen(method) + 1);
     text->given_at = memory->length;
     dp_buffer_append(memory, request->url, strlen(request->url) + 1);
     if (memory->failed) return dp_error_no_memory(error, "the request");
@@ -302,6 +302,7 @@ dp_status dp_request_text_make(dp_request_text *text, const dp_client_config *co
         return dp_error_no_memory(error, "the request's headers");
     }
     text->url = text->memory.data;
+    text->method = text->memory.data + text->method_at;
     text->shown = text->memory.data + text->shown_at;
     for (size_t i = 0; i < text->line_count; i++) {
         text->lines[i] = text->memory.data + writer.offsets[i];

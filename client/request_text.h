@@ -9,10 +9,12 @@
 enum { DP_REQUEST_MAX_HEADERS = 64, DP_REQUEST_MAX_LINES = 2 * DP_REQUEST_MAX_HEADERS + 8 };
 
 typedef struct dp_request_text {
-    dp_buffer memory; /* url, shown, the URL as it was given, and lines, each ended by NUL */
+    dp_buffer memory; /* url, shown, method, the URL as it was given, lines; each ended by NUL */
     const char *url;
+    const char *method;
     const char *shown; /* "GET http://host/path": no user info, no query */
     size_t shown_at;
+    size_t method_at;
     size_t given_at;
     size_t lines_at; /* 0: what comes before the lines is not complete */
     const char *lines[DP_REQUEST_MAX_LINES];
