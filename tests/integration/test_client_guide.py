@@ -38,7 +38,7 @@ class Guide(unittest.TestCase):
     def test_its_commands_run(self):
         with DponeServer("--log-level", "ERROR") as server:
             ran = 0
-            for block in self.blocks("console"):
+            for block in self.blocks("session"):
                 for line in re.findall(r"^\$ (dpone .*)$", block, re.MULTILINE):
                     words = shlex.split(line.replace("http://127.0.0.1:8000", server.url))[1:]
                     done = dpone(*words)
