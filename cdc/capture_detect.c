@@ -115,16 +115,24 @@ static dp_frame_result check_separator(dp_capture_reader *reader, const dp_frame
     return DP_FRAME_RECORD;
 }
 
+/* Past white space and quotes, also as COPY escapes them. */
+static size_t skip_to_name(dp_slice data, size_t at)
+{
+    while (at < data.length && memchr(" \t\r\n\"\\", data.data[at], 6) != NULL) {
+        bool is_escape =
+            data.data[at] == '\\' && at + 1 < data.length && memchr("ntr", data.data[at + 1], 3) != NULL;
+        at += is_escape ? 2 : 1;
+    }
+    return at;
+}
+
 /* The format by the name of the first member; CSV doubles its quotes. */
 static dp_answer detect_wal2json(dp_slice data, bool is_final, dp_plugin *plugin)
 {
     static const dp_slice format_1[] = {DP_SLICE_LITERAL("xid"),       DP_SLICE_LITERAL("nextlsn"),
                                         DP_SLICE_LITERAL("timestamp"), DP_SLICE_LITERAL("origin"),
                                         DP_SLICE_LITERAL("change"),    DP_SLICE_LITERAL("kind")};
-    size_t at = 1;
-    while (at < data.length && memchr(" \t\r\n\"", data.data[at], 5) != NULL) {
-        at++;
-    }
+    size_t at = skip_to_name(data, 1);
     size_t start = at;
     while (at < data.length && data.data[at] >= 'a' && data.data[at] <= 'z') {
         at++;

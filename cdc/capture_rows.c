@@ -453,6 +453,10 @@ static dp_frame_result decide_tab(dp_capture_reader *reader, dp_frame *frame, si
         reader->scan = (dp_frame_scan){.at = 0};
         if (is_cut) return decide(reader, DP_CAPTURE_FORM_PSQL_UNALIGNED);
     }
+    /* The first line of a document that pretty-print spread over many. */
+    bool is_open = text.length > 0 && text.data[text.length - 1] == '{';
+    if (reader->plugin == DP_PLUGIN_WAL2JSON_1 && is_open)
+        return decide(reader, DP_CAPTURE_FORM_PSQL_UNALIGNED);
     if (!is_copy_text(text, &ignored)) return decide(reader, DP_CAPTURE_FORM_PSQL_UNALIGNED);
     bool has_backslash = text.length > 0 && memchr(text.data, '\\', text.length) != NULL;
     return has_backslash ? decide(reader, DP_CAPTURE_FORM_COPY_TEXT) : DP_FRAME_RECORD;
