@@ -22,6 +22,7 @@ const dp_command *const dp_commands[] = {
     &dp_command_offsets_delete,
     &dp_command_state_migrate,
     &dp_command_state_status,
+    &dp_command_state_prune,
     &dp_command_serve,
     &dp_command_config_info,
     &dp_command_client_get,

@@ -25,6 +25,7 @@ extern const dp_command dp_command_offsets_set;
 extern const dp_command dp_command_offsets_delete;
 extern const dp_command dp_command_state_migrate;
 extern const dp_command dp_command_state_status;
+extern const dp_command dp_command_state_prune;
 extern const dp_command dp_command_serve;
 extern const dp_command dp_command_config_info;
 extern const dp_command dp_command_client_get;

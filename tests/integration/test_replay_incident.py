@@ -1,0 +1,86 @@
+"""The incident of docs/replay.md, executed: a downstream loses a day, the operator plans (blocked, then allowed), replays from
+the journal and, after another loss and with the journal pruned, from an artifact; the downstream ends equal to the source."""
+import json
+import os
+import shutil
+import sys
+import tempfile
+import unittest
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+from support import pipeline  # noqa: E402
+from support.downstream import Downstream  # noqa: E402
+from support.dpone import dpone  # noqa: E402
+from support.dpone_server import DponeServer  # noqa: E402
+
+CAPTURE = pipeline.capture("main/pgoutput.csv")
+
+
+class IncidentTest(unittest.TestCase):
+    def setUp(self):
+        self.directory = tempfile.mkdtemp(prefix="dpone-incident-")
+        self.addCleanup(shutil.rmtree, self.directory)
+        self.dsn = f"sqlite:{self.directory}/journal.db"
+        self.server = DponeServer(state=self.dsn)
+        self.server.start()
+        self.addCleanup(self.server.stop)
+        code, _, errors = pipeline.run(self.server.url, CAPTURE)
+        self.assertEqual(code, 0, errors)
+        lines = [json.loads(line) for line in pipeline.decode(CAPTURE)]
+        self.source = [line["event_id"] for line in lines if "event_id" in line]
+        ends = [line["end_position"] for line in lines if line.get("type") == "commit"]
+        self.thursday, self.friday = ends[20], ends[70]
+
+    def replay(self, downstream, *options, origin=None):
+        where = ["--server", self.server.url] if origin is None else ["--artifact-uri", origin]
+        return dpone("cdc", "replay", "--pipeline", "orders", *where, "--endpoint", downstream.url,
+                     "--record", f"{self.directory}/record.jsonl", "--pause-check-ms", "10", *options)
+
+    def test_the_day_comes_back_from_the_journal_and_again_from_an_artifact(self):
+        window = ["--replay-from", self.thursday, "--replay-to", self.friday]
+        with Downstream() as downstream:
+            first = self.replay(downstream, "--replay-from", "0/0", "--allow-rewind", "--why", "first load")
+            self.assertEqual(first.returncode, 0, first.stderr)
+            self.assertEqual(downstream.event_ids(), self.source)
+
+            lost = downstream.lose(self.thursday, self.friday)
+            self.assertGreater(lost, 0)
+            self.assertNotEqual(downstream.event_ids(), self.source)
+
+            blocked = self.replay(downstream, *window, "--format", "json")
+            self.assertEqual(blocked.returncode, 1)
+            self.assertEqual(json.loads(blocked.stdout)["blockers"], ["replay.requires_allow_rewind"])
+
+            dry = self.replay(downstream, *window, "--allow-rewind", "--dry-run")
+            self.assertEqual(dry.returncode, 0, dry.stderr)
+            self.assertEqual(json.loads(dry.stdout.strip().split("\n")[-1])["events"], lost)
+            self.assertNotEqual(downstream.event_ids(), self.source)
+
+            copy = f"{self.directory}/friday"
+            export = dpone("cdc", "export", "--pipeline", "orders", "--server", self.server.url, "--from", self.thursday,
+                           "--to", self.friday, "--output", copy, "--compression", "zstd")
+            self.assertEqual(export.returncode, 0, export.stderr)
+            self.assertEqual(dpone("cdc", "verify", "--artifact", copy).returncode, 0)
+
+            done = self.replay(downstream, *window, "--allow-rewind", "--rate", "2000", "--why", "restored from backup")
+            self.assertEqual(done.returncode, 0, done.stderr)
+            self.assertEqual(json.loads(done.stdout)["accepted"], lost)
+            self.assertEqual(downstream.event_ids(), self.source)
+
+            self.assertEqual(downstream.lose(self.thursday, self.friday), lost)
+            self.prune()
+            refused = self.replay(downstream, *window, "--allow-rewind", "--format", "json")
+            self.assertEqual(refused.returncode, 1)
+            self.assertEqual(json.loads(refused.stdout)["blockers"], ["replay.start_before_retention"])
+            again = self.replay(downstream, "--replay-from", self.thursday, "--allow-rewind", origin=f"file:{copy}")
+            self.assertEqual(again.returncode, 0, again.stderr)
+            self.assertEqual(json.loads(again.stdout)["accepted"], lost)
+            self.assertEqual(downstream.event_ids(), self.source)
+
+    def prune(self):
+        done = dpone("state", "prune", "--state", self.dsn, "--pipeline", "orders", "--to", self.friday)
+        self.assertEqual(done.returncode, 0, done.stderr)
+
+
+if __name__ == "__main__":
+    unittest.main()
