@@ -151,7 +151,6 @@ static bool dotenv_changed(running *run)
 static void wait_for_end(running *run, const sigset_t *signals)
 {
     const struct timespec interval = {.tv_nsec = WATCH_INTERVAL_MS * 1000000L};
-    dotenv_changed(run);
     for (;;) {
         siginfo_t info;
         int signal = run->options->watches_dotenv ? sigtimedwait(signals, &info, &interval)
@@ -244,6 +243,7 @@ dp_status dp_serve(const dp_serve_options *options, dp_error *error)
     sigaddset(&signals, SIGINT);
     sigaddset(&signals, SIGHUP);
     pthread_sigmask(SIG_BLOCK, &signals, NULL);
+    dotenv_changed(&run); /* before it is read, so that a change in between is noticed */
     dp_status status = options->load(options->context, &run.settings, error);
     if (status == DP_STATUS_OK) status = start(&run, error);
     if (status == DP_STATUS_OK) {

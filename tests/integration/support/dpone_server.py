@@ -154,6 +154,13 @@ class DponeServer:
                 entries.append(json.loads(line))
         return entries
 
+    @property
+    def is_sanitized(self):
+        """A sanitizer's own memory makes figures of memory meaningless."""
+        with open(f"/proc/{self.process.pid}/maps", encoding="utf-8", errors="replace") as maps:
+            text = maps.read()
+        return "libasan" in text or "libtsan" in text
+
     def resident_bytes(self):
         with open(f"/proc/{self.process.pid}/statm", encoding="ascii") as figures:
             return int(figures.read().split()[1]) * os.sysconf("SC_PAGESIZE")
