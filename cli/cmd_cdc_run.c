@@ -10,6 +10,7 @@
 #include "services/cdc_run.h"
 #include "services/file_source.h"
 #include "services/http_sink.h"
+#include "services/own_offsets.h"
 
 static const dp_option options[] = {
     {.name = "pipeline",
@@ -29,6 +30,10 @@ static const dp_option options[] = {
      .help = "what names the source in the journal [default for files: file:BASENAME]"},
     DP_OPTION_SERVER,
     DP_OPTION_TOKEN_FILE,
+    {.name = "state",
+     .argument = "DSN",
+     .help = "keep the offset in this database instead of the server's: sqlite:PATH or postgresql://...; for "
+             "endpoints that keep none"},
     DP_OPTION_UNIQUE_KEY,
     DP_OPTION_IDENTITY,
     DP_OPTION_INPUT_FORMAT,
@@ -215,7 +220,10 @@ static dp_status open_sink(const dp_invocation *invocation, dp_buffer *token, dp
         .pipeline = dp_invocation_text(invocation, "pipeline"),
         .token = token->length > 0 ? token->data : NULL,
     };
-    return dp_http_sink_open(&http, sink, error);
+    status = dp_http_sink_open(&http, sink, error);
+    const char *state = dp_invocation_text(invocation, "state");
+    if (status != DP_STATUS_OK || state == NULL) return status;
+    return dp_own_offsets_use(state, http.pipeline, sink, error);
 }
 
 static dp_status open_resources(const dp_invocation *invocation, run_resources *resources,

@@ -1,11 +1,12 @@
 """`dpone cdc run` from a capture into a real server: what arrives, what a second run does, how it waits, stops and refuses."""
+import http.server
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import unittest
 
@@ -188,6 +189,43 @@ class RunTest(unittest.TestCase):
         answered, _, errors = pipeline.run(self.server.url, ORDERS, "--token-file", token)
         self.assertEqual(answered, 0, errors)
         self.assertNotIn("s3cret", errors + self.server.log_text())
+
+    # --- an endpoint that is not ours ---
+
+    def test_offsets_of_its_own_for_an_endpoint_that_only_gives_receipts(self):
+        received = []
+
+        class Endpoint(http.server.BaseHTTPRequestHandler):
+            def do_POST(self):
+                body = self.rfile.read(int(self.headers["Content-Length"])).decode("utf-8").split("\n")[:-1]
+                header, trailer = json.loads(body[0]), json.loads(body[-1])
+                received.extend(line for line in body[1:-1])
+                receipt = json.dumps({"batch_id": trailer["batch_id"], "sink_status": "Succeeded", "load_status": " committed ",
+                                      "accepted": trailer["count"], "duplicates": 0, "idempotency_passed": True,
+                                      "next_offset": header["next_offset"]}).encode()
+                self.send_response(200)
+                self.send_header("Content-Length", str(len(receipt)))
+                self.end_headers()
+                self.wfile.write(receipt)
+
+            def log_message(self, *_):
+                pass
+
+        endpoint = self.enterContext(http.server.ThreadingHTTPServer(("127.0.0.1", 0), Endpoint))
+        thread = threading.Thread(target=endpoint.serve_forever)
+        thread.start()
+        self.addCleanup(thread.join)
+        self.addCleanup(endpoint.shutdown)
+        url = f"http://127.0.0.1:{endpoint.server_port}"
+        state = f"sqlite:{self.folder}/own.db"
+        code, summary, errors = pipeline.run(url, ORDERS, *KEYS, "--state", state)
+        self.assertEqual((code, summary and summary["accepted"]), (0, 12), errors)
+        self.assertEqual(received, pipeline.decode(ORDERS, *KEYS))
+        code, summary, _ = pipeline.run(url, ORDERS, *KEYS, "--state", state)
+        self.assertEqual((code, summary["events"], summary["skipped_transactions"]), (0, 0, 5))
+        shown = subprocess.run([BINARY, "offsets", "show", "--pipeline", "orders", "--state", state], capture_output=True, text=True,
+                               env=clean_environment())
+        self.assertIn(summary["stored_offset"], shown.stdout, shown.stderr)
 
     # --- poison ---
 
