@@ -104,6 +104,17 @@ def matches(expected, actual):
     return bool(actual) and re.fullmatch(line, actual[0]) is not None and matches(expected[1:], actual[1:])
 
 
+class Links(unittest.TestCase):
+    def test_the_readme_leads_to_every_page_and_no_link_is_dead(self):
+        pages = {os.path.relpath(path, SOURCE_DIR) for path in glob.glob(os.path.join(SOURCE_DIR, "docs", "*.md"))}
+        linked = set(re.findall(r"\]\((docs/[^)#]+\.md)", read("README.md")))
+        self.assertEqual(sorted(pages - linked), [])
+        for name, text in documents().items():
+            for target in re.findall(r"\]\(([^):#]+)(?:#[^)]*)?\)", text):
+                path = os.path.join(SOURCE_DIR, os.path.dirname(name), target)
+                self.assertTrue(os.path.exists(path), f"{name} links to {target}, which is not there")
+
+
 class Tables(unittest.TestCase):
     def test_blockers_of_a_plan(self):
         program = [entry[1] for entry in x_macro("replay/replay_planner.h", "DP_REPLAY_BLOCKER_LIST")]
