@@ -173,6 +173,7 @@ typedef struct run_resources {
     dp_buffer source_name;
     dp_buffer token;
     dp_postgres_source_identity live;
+    bool has_only_more_keys; /* than the stream was written with */
     dp_change_source source;
     dp_batch_sink sink;
 } run_resources;
@@ -182,15 +183,23 @@ static dp_status open_live(const dp_invocation *invocation, run_resources *resou
                            dp_error *error)
 {
     dp_status status = dp_live_source_open(invocation, &resources->live, &resources->source, error);
-    if (status == DP_STATUS_OK)
-        status = dp_live_source_keys(invocation, resources->keys, &resources->live.settings, error);
     if (status != DP_STATUS_OK) return status;
     run->plugin = &resources->live.plugin;
     if (!dp_invocation_given(invocation, "source-id")) {
         dp_buffer_clear(&resources->source_name);
         dp_buffer_append_text(&resources->source_name, resources->live.source);
     }
-    return DP_STATUS_OK;
+    dp_buffer stored = DP_BUFFER_INIT(64u << 20);
+    dp_live_keys keys = {.keys = resources->keys, .settings = &resources->live.settings};
+    if (resources->sink.load_keys != NULL) {
+        status = resources->sink.load_keys(resources->sink.self, dp_buffer_slice(&resources->source_name),
+                                           &stored, error);
+    }
+    keys.stored = dp_buffer_slice(&stored);
+    if (status == DP_STATUS_OK) status = dp_live_source_keys(invocation, &keys, error);
+    resources->has_only_more_keys = keys.has_only_more;
+    dp_buffer_release(&stored);
+    return status;
 }
 
 static dp_status open_source(const dp_invocation *invocation, run_resources *resources,
@@ -232,8 +241,8 @@ static dp_status open_resources(const dp_invocation *invocation, run_resources *
     dp_status status = read_numbers(invocation, run, error);
     if (status == DP_STATUS_OK) status = dp_stream_unique_keys(invocation, &resources->keys, error);
     if (status == DP_STATUS_OK) status = name_source(invocation, &resources->source_name, error);
-    if (status == DP_STATUS_OK) status = open_source(invocation, resources, run, error);
     if (status == DP_STATUS_OK) status = open_sink(invocation, &resources->token, &resources->sink, error);
+    if (status == DP_STATUS_OK) status = open_source(invocation, resources, run, error);
     return status;
 }
 
@@ -252,8 +261,13 @@ static dp_status announce(const dp_invocation *invocation, const run_resources *
                           const dp_batch_source *stream, dp_error *error)
 {
     if (resources->live.settings.length == 0 || resources->sink.announce == NULL) return DP_STATUS_OK;
-    return resources->sink.announce(resources->sink.self, stream, dp_buffer_slice(&resources->live.settings),
-                                    dp_invocation_switch(invocation, "accept-source-change"), error);
+    dp_announcement announcement = {
+        .stream = stream,
+        .settings = dp_buffer_slice(&resources->live.settings),
+        .accepts_change = dp_invocation_switch(invocation, "accept-source-change"),
+        .accepts_more_keys = resources->has_only_more_keys,
+    };
+    return resources->sink.announce(resources->sink.self, &announcement, error);
 }
 
 static dp_status run_command(dp_invocation *invocation, int *exit_code, dp_error *error)

@@ -69,29 +69,54 @@ static void put_key(dp_buffer *settings, dp_slice key)
     dp_json_put_string(settings, key);
 }
 
-dp_status dp_live_source_keys(const dp_invocation *invocation, dp_unique_keys *keys, dp_buffer *settings,
-                              dp_error *error)
+static bool is_given(const dp_invocation *invocation, dp_slice key)
 {
-    dp_buffer lines = DP_BUFFER_INIT(MAX_KEY_BYTES);
-    dp_status status =
-        dp_stream_asks_for_keys(invocation) ? read_keys(invocation, &lines, error) : DP_STATUS_OK;
     const char *given;
-    begin_keys(settings);
     for (size_t i = 0; (given = dp_invocation_nth(invocation, "unique-key", i)) != NULL; i++) {
-        if (strcmp(given, DP_UNIQUE_KEY_AUTO) != 0) put_key(settings, dp_slice_of_text(given));
+        if (dp_slice_equal_text(key, given)) return true;
     }
-    dp_slice rest = dp_buffer_slice(&lines);
-    while (status == DP_STATUS_OK && rest.length > 0) {
+    return false;
+}
+
+/* Adds one specification a line, but for tables that have a key already; *lost is set when theirs is another
+ * one. */
+static dp_status add_keys(const dp_invocation *invocation, dp_live_keys *work, dp_slice lines, bool *lost,
+                          dp_error *error)
+{
+    while (lines.length > 0) {
         dp_slice line;
-        dp_error is_known = DP_ERROR_INIT; /* the catalog's names always parse: a key was given by hand */
-        dp_slice_split(rest, '\n', &line, &rest);
-        dp_status added = dp_unique_keys_add(keys, line, &is_known);
-        if (added == DP_STATUS_NO_MEMORY) status = dp_error_no_memory(error, "the unique keys");
-        if (added == DP_STATUS_OK) put_key(settings, line);
+        dp_error is_known = DP_ERROR_INIT; /* these always parse: what is refused has a key already */
+        dp_slice_split(lines, '\n', &line, &lines);
+        if (line.length == 0) continue;
+        dp_status added = dp_unique_keys_add(work->keys, line, &is_known);
+        if (added == DP_STATUS_NO_MEMORY) return dp_error_no_memory(error, "the unique keys");
+        if (added == DP_STATUS_OK) {
+            put_key(work->settings, line);
+        } else if (!is_given(invocation, line)) {
+            *lost = true;
+        }
     }
-    dp_buffer_append_text(settings, "]}");
-    dp_buffer_release(&lines);
-    if (status == DP_STATUS_OK && settings->failed)
+    return DP_STATUS_OK;
+}
+
+dp_status dp_live_source_keys(const dp_invocation *invocation, dp_live_keys *work, dp_error *error)
+{
+    dp_buffer asked = DP_BUFFER_INIT(MAX_KEY_BYTES);
+    bool is_auto = dp_stream_asks_for_keys(invocation);
+    bool lost = !is_auto;
+    bool ignored = false;
+    dp_status status = is_auto ? read_keys(invocation, &asked, error) : DP_STATUS_OK;
+    const char *given;
+    begin_keys(work->settings);
+    for (size_t i = 0; (given = dp_invocation_nth(invocation, "unique-key", i)) != NULL; i++) {
+        if (strcmp(given, DP_UNIQUE_KEY_AUTO) != 0) put_key(work->settings, dp_slice_of_text(given));
+    }
+    if (status == DP_STATUS_OK && is_auto) status = add_keys(invocation, work, work->stored, &lost, error);
+    if (status == DP_STATUS_OK) status = add_keys(invocation, work, dp_buffer_slice(&asked), &ignored, error);
+    dp_buffer_append_text(work->settings, "]}");
+    dp_buffer_release(&asked);
+    work->has_only_more = !lost;
+    if (status == DP_STATUS_OK && work->settings->failed)
         status = dp_error_set(error, DP_STATUS_LIMIT, "the source has too many tables with keys");
     return status;
 }

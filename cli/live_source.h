@@ -33,10 +33,16 @@ dp_status dp_live_source_open(const dp_invocation *invocation, dp_postgres_sourc
 /* USAGE unless --source is a DSN. */
 dp_status dp_live_source_require(const dp_invocation *invocation, dp_error *error);
 
-/* --unique-key auto: adds the primary key of every published table that has no key in `keys` yet. Writes all
- * keys into the source's settings. */
-dp_status dp_live_source_keys(const dp_invocation *invocation, dp_unique_keys *keys, dp_buffer *settings,
-                              dp_error *error);
+typedef struct dp_live_keys {
+    dp_slice stored;      /* what the stream was written with, one specification a line */
+    dp_unique_keys *keys; /* those given by hand; the others are added */
+    dp_buffer *settings;  /* the source's settings; the list is added */
+    bool has_only_more;   /* set when nothing of what was stored is missing or different */
+} dp_live_keys;
+
+/* --unique-key auto: adds the stored keys, and the primary key of every published table that has none then: a
+ * table is asked for its key once. */
+dp_status dp_live_source_keys(const dp_invocation *invocation, dp_live_keys *work, dp_error *error);
 
 /* The offset that --server stores for --pipeline. */
 dp_status dp_live_stored_offset(const dp_invocation *invocation, bool *has_stored, dp_lsn *stored,

@@ -20,6 +20,14 @@ typedef struct dp_batch_answer {
     bool is_replayed;       /* the receipt of an earlier delivery: nothing was stored this time */
 } dp_batch_answer;
 
+/* What a stream reads from. */
+typedef struct dp_announcement {
+    const dp_batch_source *stream;
+    dp_slice settings;      /* a JSON object */
+    bool accepts_change;    /* the operator has compared and accepts what differs */
+    bool accepts_more_keys; /* unique keys were only added, for tables that had none */
+} dp_announcement;
+
 typedef struct dp_batch_sink {
     void *self;
 
@@ -40,10 +48,13 @@ typedef struct dp_batch_sink {
     /* Required. Keeps a poison record; durable when it returns OK. */
     dp_status (*quarantine)(void *self, const dp_poison_record *record, dp_error *error);
 
-    /* Optional. Tells what the stream reads from before the first batch; `settings` is a JSON object. BLOCKED
-     * when the stream was written from something else, unless `accept`. */
-    dp_status (*announce)(void *self, const dp_batch_source *stream, dp_slice settings, bool accept,
-                          dp_error *error);
+    /* Optional. The unique keys that the stream was written with, one specification a line; nothing for a new
+     * stream. */
+    dp_status (*load_keys)(void *self, dp_slice source, dp_buffer *lines, dp_error *error);
+
+    /* Optional. Tells what the stream reads from before the first batch. BLOCKED when the stream was written
+     * from something else, unless that is accepted. */
+    dp_status (*announce)(void *self, const dp_announcement *announcement, dp_error *error);
 
     void (*close)(void *self);
 } dp_batch_sink;

@@ -213,25 +213,58 @@ static dp_status refuse_other_source(const json_t *page, const dp_batch_source *
     return DP_STATUS_BLOCKED;
 }
 
-static dp_status check_other_sources(http_sink *sink, const dp_batch_source *stream, dp_error *error)
+/* What the server knows of the pipeline; *page is NULL when that is nothing. */
+static dp_status load_page(http_sink *sink, json_t **page, dp_error *error)
 {
     dp_client_response response = DP_CLIENT_RESPONSE_INIT;
     dp_status status = send_small(sink, "GET", sink->pipeline_url, NULL, &response, error);
-    json_t *page = status == DP_STATUS_OK && response.http_status == 200
-                       ? json_loadb(response.body.data, response.body.length, 0, NULL)
-                       : NULL;
-    if (page != NULL) status = refuse_other_source(page, stream, error);
-    json_decref(page);
+    *page = status == DP_STATUS_OK && response.http_status == 200
+                ? json_loadb(response.body.data, response.body.length, 0, NULL)
+                : NULL;
     dp_client_response_release(&response);
     return status;
 }
 
+static dp_status check_other_sources(http_sink *sink, const dp_batch_source *stream, dp_error *error)
+{
+    json_t *page = NULL;
+    dp_status status = load_page(sink, &page, error);
+    if (page != NULL) status = refuse_other_source(page, stream, error);
+    json_decref(page);
+    return status;
+}
+
+static dp_status load_keys(void *self, dp_slice source, dp_buffer *lines, dp_error *error)
+{
+    json_t *page = NULL;
+    dp_status status = load_page(self, &page, error);
+    size_t i, k;
+    json_t *entry, *key;
+    json_array_foreach(json_object_get(page, "streams"), i, entry)
+    {
+        const char *name = json_string_value(json_object_get(entry, "source"));
+        const json_t *settings = json_object_get(entry, "settings");
+        if (name == NULL || !dp_slice_equal_text(source, name)) continue;
+        json_array_foreach(json_object_get(settings, "unique_keys"), k, key)
+        {
+            if (!json_is_string(key)) continue;
+            dp_buffer_append_text(lines, json_string_value(key));
+            dp_buffer_append_byte(lines, '\n');
+        }
+    }
+    json_decref(page);
+    if (status == DP_STATUS_OK && lines->failed) status = dp_error_no_memory(error, "the stored unique keys");
+    if (status != DP_STATUS_OK) dp_error_while(error, "asking the server what the stream was written with");
+    return status;
+}
+
 /* The refusal names every blocker; the first one is the error's code. */
-static dp_status refuse_changed_source(dp_slice body, dp_error *error)
+static dp_status refuse_changed_source(dp_slice body, bool *is_only_keys, dp_error *error)
 {
     json_t *root = json_loadb(body.data, body.length, 0, NULL);
     const json_t *list = json_object_get(root, "blockers");
     const char *first = json_string_value(json_array_get(list, 0));
+    *is_only_keys = json_array_size(list) == 1 && strcmp(first, "source.unique_keys_changed") == 0;
     char *all = list == NULL ? NULL : json_dumps(list, JSON_COMPACT);
     dp_error_set_code(error, DP_STATUS_BLOCKED, first == NULL ? "source_changed" : first,
                       "%.60s: the stream was written from another source or with other settings: %.400s",
@@ -244,20 +277,20 @@ static dp_status refuse_changed_source(dp_slice body, dp_error *error)
     return DP_STATUS_BLOCKED;
 }
 
-static dp_status put_settings(http_sink *sink, const dp_batch_source *stream, dp_slice settings, bool accept,
-                              dp_error *error)
+static dp_status put_settings(http_sink *sink, const dp_announcement *announcement, bool accept,
+                              bool *is_only_keys, dp_error *error)
 {
     dp_buffer json = DP_BUFFER_INIT(64u << 20);
     dp_json_writer writer = dp_json_writer_compact(&json);
     dp_json_begin_object(&writer);
     dp_json_key(&writer, "source");
-    dp_json_string(&writer, stream->source);
+    dp_json_string(&writer, announcement->stream->source);
     dp_json_key(&writer, "backend");
-    dp_json_string(&writer, dp_backend_text(stream->backend));
+    dp_json_string(&writer, dp_backend_text(announcement->stream->backend));
     dp_json_key(&writer, "identity");
-    dp_json_string(&writer, dp_identity_text(stream->identity));
+    dp_json_string(&writer, dp_identity_text(announcement->stream->identity));
     dp_json_key(&writer, "settings");
-    dp_json_raw(&writer, settings);
+    dp_json_raw(&writer, announcement->settings);
     dp_json_key(&writer, "accept");
     dp_json_bool(&writer, accept);
     dp_json_end_object(&writer);
@@ -267,7 +300,7 @@ static dp_status put_settings(http_sink *sink, const dp_batch_source *stream, dp
     dp_status status = json.failed ? dp_error_no_memory(&cause, "the source's settings")
                                    : dp_client_request_send(sink->client, &request, &response, &cause);
     if (response.http_status == 409) {
-        status = refuse_changed_source(response.body, error);
+        status = refuse_changed_source(response.body, is_only_keys, error);
     } else if (response.http_status == 404 || response.http_status == 405 || response.http_status == 501) {
         status = DP_STATUS_OK; /* another endpoint that answers with receipts keeps no settings */
     } else if (response.http_status >= 400) {
@@ -280,12 +313,20 @@ static dp_status put_settings(http_sink *sink, const dp_batch_source *stream, dp
     return status;
 }
 
-static dp_status announce(void *self, const dp_batch_source *stream, dp_slice settings, bool accept,
-                          dp_error *error)
+static dp_status announce(void *self, const dp_announcement *announcement, dp_error *error)
 {
-    dp_status status = accept ? DP_STATUS_OK : check_other_sources(self, stream, error);
-    if (status == DP_STATUS_OK) status = put_settings(self, stream, settings, accept, error);
-    if (status != DP_STATUS_OK) dp_error_while(error, "telling the server what the stream reads from");
+    bool is_only_keys = false;
+    bool accept = announcement->accepts_change;
+    dp_error cause = DP_ERROR_INIT;
+    dp_status status = accept ? DP_STATUS_OK : check_other_sources(self, announcement->stream, &cause);
+    if (status == DP_STATUS_OK) status = put_settings(self, announcement, accept, &is_only_keys, &cause);
+    if (is_only_keys && announcement->accepts_more_keys) {
+        dp_error_clear(&cause);
+        status = put_settings(self, announcement, true, &is_only_keys, &cause);
+    }
+    if (status == DP_STATUS_OK) return status;
+    if (error->status == DP_STATUS_OK) *error = cause;
+    dp_error_while(error, "telling the server what the stream reads from");
     return status;
 }
 
@@ -342,6 +383,7 @@ dp_status dp_http_sink_open(const dp_http_sink_options *options, dp_batch_sink *
         .submit = submit,
         .wait = wait_for_answer,
         .quarantine = quarantine,
+        .load_keys = load_keys,
         .announce = announce,
         .close = close_sink,
     };

@@ -142,6 +142,24 @@ class SourceTest(unittest.TestCase):
         self.assert_blocked("source.publication_options_changed", name)
         self.assert_runs(name, "--accept-source-change")
 
+    def test_a_table_that_joins_the_publication_brings_its_key(self):
+        name = self.slot()
+        self.insert()
+        self.assert_runs(name)
+        self.pg.psql("CREATE TABLE joins (id int PRIMARY KEY); ALTER PUBLICATION dpone ADD TABLE joins; INSERT INTO joins VALUES (1)")
+        self.addCleanup(self.pg.psql, "ALTER PUBLICATION dpone DROP TABLE joins; DROP TABLE joins")
+        self.assertEqual(self.assert_runs(name)["events"], 1)
+        self.assert_blocked("source.unique_keys_changed", name, "--unique-key", "public.joins=id,id2")
+
+    def test_a_table_keeps_the_key_it_was_first_asked_for(self):
+        name = self.slot()
+        self.pg.psql("CREATE TABLE rekeyed (a int PRIMARY KEY, b int NOT NULL); ALTER PUBLICATION dpone ADD TABLE rekeyed;"
+                     "INSERT INTO rekeyed VALUES (1, 2)")
+        self.addCleanup(self.pg.psql, "ALTER PUBLICATION dpone DROP TABLE rekeyed; DROP TABLE rekeyed")
+        self.assert_runs(name)
+        self.pg.psql("ALTER TABLE rekeyed DROP CONSTRAINT rekeyed_pkey, ADD PRIMARY KEY (b); INSERT INTO rekeyed VALUES (3, 4)")
+        self.assertEqual(self.assert_runs(name)["events"], 1)
+
     def test_a_role_without_the_right(self):
         name = self.slot()
         self.pg.psql("CREATE ROLE nobody LOGIN")
