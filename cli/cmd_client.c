@@ -257,14 +257,6 @@ static dp_status read_job(const dp_invocation *invocation, const char *method, c
 
 /* --- running --- */
 
-static dp_status print_and_release(dp_buffer *out, dp_error *error)
-{
-    dp_status status =
-        out->failed ? dp_error_no_memory(error, "the result") : dp_print(dp_buffer_slice(out), error);
-    dp_buffer_release(out);
-    return status;
-}
-
 static dp_status run_one(client_job *job, dp_client_trace *trace, dp_error *error)
 {
     job->config.on_event = dp_client_trace_note;
@@ -283,7 +275,7 @@ static dp_status run_one(client_job *job, dp_client_trace *trace, dp_error *erro
         dp_buffer_append_slice(&out, response.body);
     }
     dp_error printing = DP_ERROR_INIT;
-    print_and_release(&out, &printing);
+    dp_print_and_release(&out, &printing);
     dp_client_response_release(&response);
     if (printing.status != DP_STATUS_OK) {
         return dp_error_set(error, printing.status, "%s", printing.message);
@@ -302,7 +294,7 @@ static dp_status run_many(client_job *job, int *exit_code, dp_error *error)
         dp_buffer_release(&out);
         return status;
     }
-    return print_and_release(&out, error);
+    return dp_print_and_release(&out, error);
 }
 
 static dp_status run_method(const dp_invocation *invocation, const char *method, int *exit_code,

@@ -247,7 +247,8 @@ dp_status dp_invocation_u64(const dp_invocation *invocation, const char *option,
 
 dp_status dp_print(dp_slice text, dp_error *error)
 {
-    if (fwrite(text.data, 1, text.length, stdout) != text.length || fflush(stdout) != 0) {
+    bool written = text.length == 0 || fwrite(text.data, 1, text.length, stdout) == text.length;
+    if (!written || fflush(stdout) != 0) {
         return dp_error_set(error, DP_STATUS_IO, "unable to write to standard output: %s", strerror(errno));
     }
     return DP_STATUS_OK;

@@ -250,7 +250,7 @@ typedef struct dp_client_response {
     dp_slice body;
     const dp_client_field *fields; /* the header fields of the last reply */
     size_t field_count;
-    int64_t retry_after_us; /* what the last reply asked for; -1: nothing */
+    int64_t retry_after_us; /* what the last reply asked for, or an open breaker's time left; -1: nothing */
     dp_client_timing timing;
     struct dp_client_response_memory *memory; /* private */
 } dp_client_response;

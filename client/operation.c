@@ -195,6 +195,7 @@ static void finish_refused(dp_operation *operation, int64_t retry_in_us)
     snprintf(why, sizeof why, "the circuit breaker is open %s%s%s",
              retry_in_us > 0 ? until : "while a probe is under way",
              operation->response->attempts > 0 ? "; before: " : "", operation->last_failure);
+    operation->response->retry_after_us = retry_in_us;
     finish(operation, DP_CLIENT_CIRCUIT_OPEN, true, why);
 }
 

@@ -550,6 +550,7 @@ static void a_half_open_breaker_lets_exactly_one_of_64_threads_through(void **st
     assert_int_equal(response.kind, DP_CLIENT_CIRCUIT_OPEN);
     assert_int_equal(response.attempts, 0);
     assert_non_null(strstr(error.message, "for another 0."));
+    assert_in_range(response.retry_after_us, 1, 110000);
     usleep(120 * 1000);
     crowd all = {.client = client, .requests_each = 1};
     run_crowd(&all);
