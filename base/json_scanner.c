@@ -338,6 +338,84 @@ bool dp_json_accept_key(dp_json_scanner *scanner, dp_slice name_and_colon)
     return true;
 }
 
+/* The closing quote of a string that begins at `at`, or 0 when it must be scanned the careful way. */
+static inline size_t string_end(dp_slice input, size_t at, bool may_have_escapes)
+{
+    const size_t start = at;
+    bool has_high_bytes = false;
+    for (;;) {
+        at = skip_plain(input.data, input.length, at);
+        if (at >= input.length) return 0;
+        unsigned char byte = (unsigned char)input.data[at];
+        if (byte == '"') break;
+        if (byte >= 0x80) {
+            has_high_bytes = true;
+            at++;
+        } else {
+            size_t escape = byte == '\\' && may_have_escapes ? escape_length(input, at) : 0;
+            if (escape == 0) return 0;
+            at += escape;
+        }
+    }
+    if (has_high_bytes && !dp_utf8_valid((dp_slice){input.data + start, at - start}, NULL)) return 0;
+    return at;
+}
+
+/* The end of a word or of an integer that begins at `at`, or 0 for anything else. */
+static inline size_t plain_value_end(dp_slice input, size_t at)
+{
+    static const dp_slice words[] = {{"true", 4}, {"false", 5}, {"null", 4}};
+    const dp_slice rest = {input.data + at, input.length - at};
+    for (size_t i = 0; i < 3; i++) {
+        if (dp_slice_starts_with(rest, words[i])) return at + words[i].length;
+    }
+    if (input.data[at] == '-') at++;
+    size_t end = skip_digits(input, at);
+    bool leading_zero = end - at > 1 && input.data[at] == '0';
+    bool more = end < input.length && (input.data[end] == '.' || (input.data[end] | 0x20) == 'e');
+    return end == at || leading_zero || more ? 0 : end;
+}
+
+static inline size_t flat_value_end(dp_slice input, size_t at)
+{
+    if (at >= input.length) return 0;
+    if (input.data[at] != '"') return plain_value_end(input, at);
+    size_t end = string_end(input, at + 1, true);
+    return end == 0 ? 0 : end + 1;
+}
+
+/* One member `"name":value` at `at`: its end, or 0. */
+static inline size_t flat_member_end(dp_slice input, size_t at, dp_slice *name)
+{
+    if (at >= input.length || input.data[at] != '"') return 0;
+    size_t quote = string_end(input, at + 1, false);
+    if (quote == 0 || quote + 1 >= input.length || input.data[quote + 1] != ':') return 0;
+    *name = (dp_slice){input.data + at + 1, quote - at - 1};
+    return flat_value_end(input, quote + 2);
+}
+
+bool dp_json_skip_flat_object(dp_json_scanner *scanner, dp_slice *names, size_t capacity, size_t *count)
+{
+    const dp_slice input = scanner->input;
+    size_t at = scanner->position;
+    size_t found = 0;
+    if (scanner->state != EXPECT_FIRST_MEMBER || at >= input.length) return false;
+    if (input.data[at] != '}') {
+        for (;;) {
+            if (found == capacity) return false;
+            at = flat_member_end(input, at, &names[found++]);
+            if (at == 0 || at >= input.length) return false;
+            if (input.data[at] == '}') break;
+            if (input.data[at++] != ',') return false;
+        }
+    }
+    scanner->position = at + 1;
+    scanner->depth--;
+    scanner->state = AFTER_VALUE;
+    *count = found;
+    return true;
+}
+
 bool dp_json_skip_value(dp_json_scanner *scanner, const dp_json_token *first, dp_slice *source)
 {
     size_t start = first->at;

@@ -53,6 +53,11 @@ dp_json_kind dp_json_next(dp_json_scanner *scanner, dp_json_token *token);
  */
 bool dp_json_accept_key(dp_json_scanner *scanner, dp_slice name_and_colon);
 
+/* Skips the object whose opening brace was just returned, when it is what writers usually make: no white
+ * space, no nesting, no escapes in names, integers for numbers. Gives the names. False, the scanner where it
+ * was, for everything else: faults and whatever needs the careful way. */
+bool dp_json_skip_flat_object(dp_json_scanner *scanner, dp_slice *names, size_t capacity, size_t *count);
+
 /* Skips the value whose first token was just returned; gives the whole value's source text. False on error.
  */
 bool dp_json_skip_value(dp_json_scanner *scanner, const dp_json_token *first, dp_slice *source);

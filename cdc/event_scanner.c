@@ -200,18 +200,28 @@ static bool note_key(line_parser *parser, seen_keys *seen, size_t object_at, con
     return true;
 }
 
-/* The current token opens an object: reads to its end and gives its source. */
-static bool skip_object(line_parser *parser, dp_slice *source)
+/* Whether names are certainly different: two that share a bit may be equal. */
+static bool certainly_differ(const dp_slice *names, size_t count)
 {
-    size_t start = parser->token.at;
-    seen_keys seen;
-    seen.bits = 0;
-    seen.count = 0;
-    seen.any_escape = false;
+    uint64_t bits = 0;
+    for (size_t i = 0; i < count; i++) {
+        uint64_t bit = key_bit(names[i]);
+        if ((bits & bit) != 0) {
+            for (size_t earlier = 0; earlier < i; earlier++) {
+                if (dp_slice_equal(names[earlier], names[i])) return false;
+            }
+        }
+        bits |= bit;
+    }
+    return true;
+}
+
+static bool skip_members(line_parser *parser, size_t start, seen_keys *seen)
+{
     dp_json_token token;
     dp_slice ignored;
     while (dp_json_next(&parser->scanner, &token) == DP_JSON_KEY) {
-        if (!note_key(parser, &seen, start, &token)) return false;
+        if (!note_key(parser, seen, start, &token)) return false;
         dp_json_kind kind = dp_json_next(&parser->scanner, &token);
         if (kind == DP_JSON_ERROR) return fail(parser, NULL);
         if ((kind == DP_JSON_BEGIN_OBJECT || kind == DP_JSON_BEGIN_ARRAY) &&
@@ -219,7 +229,25 @@ static bool skip_object(line_parser *parser, dp_slice *source)
             return fail(parser, NULL);
         }
     }
-    if (token.kind == DP_JSON_ERROR) return fail(parser, NULL);
+    return token.kind != DP_JSON_ERROR || fail(parser, NULL);
+}
+
+/* The current token opens an object: reads to its end and gives its source. The usual object takes the short
+ * way; any doubt about it takes the careful one, which names the fault. */
+static bool skip_object(line_parser *parser, dp_slice *source)
+{
+    const size_t start = parser->token.at;
+    const dp_json_scanner before = parser->scanner;
+    seen_keys seen;
+    size_t count;
+    if (!dp_json_skip_flat_object(&parser->scanner, seen.names, SEEN_KEYS, &count) ||
+        !certainly_differ(seen.names, count)) {
+        parser->scanner = before;
+        seen.bits = 0;
+        seen.count = 0;
+        seen.any_escape = false;
+        if (!skip_members(parser, start, &seen)) return false;
+    }
     *source = (dp_slice){parser->scanner.input.data + start, parser->scanner.position - start};
     return true;
 }
