@@ -69,13 +69,7 @@ static void warn(const dp_decode_options *decode, const dp_decode_summary *summa
         fprintf(stderr, "dpone: warning: a pipe from pg_recvlogical can lose changes: it confirms them "
                         "before they are read here\n");
     }
-    if (summary->doubtful_null_count > 0) {
-        fprintf(stderr,
-                "dpone: warning: %llu events have a null float or numeric that may have been NaN or "
-                "Infinity, which "
-                "wal2json prints alike unless its option numeric-data-types-as-string is on\n",
-                (unsigned long long)summary->doubtful_null_count);
-    }
+    dp_stream_warn_of_nulls(summary->doubtful_null_count);
     if (summary->poison_count > 0) {
         fprintf(stderr, "dpone: %llu changes went into quarantine: %s\n",
                 (unsigned long long)summary->poison_count, decode->quarantine_path);

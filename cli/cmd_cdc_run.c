@@ -295,6 +295,7 @@ static dp_status run_command(dp_invocation *invocation, int *exit_code, dp_error
         if (status == DP_STATUS_OK)
             status = dp_cdc_run(&run, &resources.source, &resources.sink, &summary, error);
         if (line.is_shown) fputc('\n', stderr);
+        dp_stream_warn_of_nulls(summary.doubtful_null_count);
         dp_error print_error = DP_ERROR_INIT;
         dp_status printed = print_summary(&summary, &print_error);
         if (status == DP_STATUS_OK && printed != DP_STATUS_OK) {

@@ -73,3 +73,13 @@ dp_capture_options dp_stream_capture(const dp_invocation *invocation)
         parse_plugin(dp_slice_of_text(dp_invocation_text(invocation, "plugin")), &options.plugin);
     return options;
 }
+
+void dp_stream_warn_of_nulls(uint64_t count)
+{
+    if (count == 0) return;
+    fprintf(stderr,
+            "dpone: warning: %llu events have a null float or numeric that may have been NaN or Infinity, "
+            "which wal2json "
+            "prints alike unless its option numeric-data-types-as-string is on\n",
+            (unsigned long long)count);
+}

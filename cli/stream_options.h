@@ -66,4 +66,7 @@ dp_status dp_stream_token(const dp_invocation *invocation, dp_buffer *token, dp_
 /* --input-format and --plugin. */
 dp_capture_options dp_stream_capture(const dp_invocation *invocation);
 
+/* Warns on standard error of `count` events with a null that may have been NaN or Infinity; nothing for 0. */
+void dp_stream_warn_of_nulls(uint64_t count);
+
 #endif

@@ -623,6 +623,14 @@ static dp_status settle(cdc_run *run, dp_error *error)
     return status == DP_STATUS_OK ? save_offset(run, error) : status;
 }
 
+static void free_decoder(cdc_run *run)
+{
+    if (run->decoder == NULL) return;
+    run->summary->doubtful_null_count += dp_decoder_doubtful_null_count(run->decoder);
+    dp_decoder_free(run->decoder);
+    run->decoder = NULL;
+}
+
 /* The source lost its connection and will send everything after the stored offset again: what is on its way
  * is settled and saved first, and the rest forgotten, so that nothing is counted twice. The offset is read
  * again because another consumer may have gone on from it meanwhile. */
@@ -632,8 +640,7 @@ static dp_status restart(cdc_run *run, dp_error *error)
     if (status == DP_STATUS_OK) status = save_offset(run, error);
     if (status == DP_STATUS_OK && !run->options->from_start) status = insist(run, request_offset, error);
     if (status != DP_STATUS_OK) return status;
-    dp_decoder_free(run->decoder);
-    run->decoder = NULL;
+    free_decoder(run);
     dp_batch_writer_clear(run->building);
     run->transaction_start = dp_batch_writer_mark(run->building);
     run->transaction_is_whole = false;
@@ -745,7 +752,7 @@ dp_status dp_cdc_run(const dp_cdc_run_options *options, const dp_change_source *
     cdc_run run = {.options = options, .source = source, .sink = sink, .summary = summary};
     dp_status status = set_up(&run, error);
     if (status == DP_STATUS_OK) status = finish(&run, read_until_end(&run, error), error);
-    dp_decoder_free(run.decoder);
+    free_decoder(&run);
     dp_batch_writer_free(run.building);
     dp_sha256_free(run.hash);
     dp_event_writer_free(run.poison_writer);
