@@ -623,8 +623,10 @@ static dp_status finish_staged(append_job *job, const dp_batch_group *group)
     stream->staged_transaction_id = (dp_slice){NULL, 0};
     stream->staged_count = 0;
     job->has_numbers = false;
+    /* Their receipts go too: sent again, the parts are staged and compared again. A part that was answered
+     * from its receipt would leave a gap before one that was cut elsewhere this time. */
     dp_status status =
-        job->store->driver->receipts_end_staging(job->store, stream->stream_id, true, job->error);
+        job->store->driver->receipts_end_staging(job->store, stream->stream_id, false, job->error);
     if (status == DP_STATUS_OK) status = job->store->driver->stream_save(job->store, stream, job->error);
     return status;
 }

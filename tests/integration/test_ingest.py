@@ -1,5 +1,6 @@
 """Ingestion over real HTTP: every rule of the receipt, the ledger and the refusals. Nothing is stored and nothing is
 acknowledged in any refusal."""
+import itertools
 import json
 import os
 import sqlite3
@@ -82,6 +83,21 @@ class IngestTest(unittest.TestCase):
         self.assertEqual(self.journal(), lines)
 
     # --- the idempotency key ---
+
+    def test_a_stored_transaction_may_be_sent_again_in_any_other_parts(self):
+        ways = [cuts for count in range(4) for cuts in itertools.combinations((1, 2, 3), count)]
+        end = 0x1000
+        for first, second in itertools.product(ways, ways):
+            with self.subTest(first=first, second=second):
+                end += 0x1000
+                token = f"0/{end:X}"
+                lines = transaction(900, token, 4, first_id=end)
+                before = self.journal()
+                for cuts in (first, second, first):
+                    edges = [0, *cuts, len(lines)]
+                    for start, stop in zip(edges, edges[1:]):
+                        self.accept(Batch(lines[start:stop], token if stop == len(lines) else None))
+                self.assertEqual(self.journal(), before + lines)
 
     def test_a_repeated_key_answers_the_same_again(self):
         batch = Batch(transaction(900, "0/1000", 2), "0/1000")
