@@ -8,7 +8,7 @@
 #include <string.h>
 
 static const char *const names[] = {
-#define DP_CRASH_POINT_TEXT(name, text, where) text,
+#define DP_CRASH_POINT_TEXT(name, text, process, where) text,
     DP_CRASH_POINT_LIST(DP_CRASH_POINT_TEXT)
 #undef DP_CRASH_POINT_TEXT
 };

@@ -29,7 +29,7 @@ http { access_log off; keepalive_requests 1000000000; keepalive_timeout 300;
   server { listen 127.0.0.1:$nginx_port backlog=4096; default_type application/json;
     location / { return 200 '{"message_id":"00000000-0000-4000-8000-000000000000"}'; } } }
 CONF
-nginx -c "$work/nginx.conf" -p "$work" 2>/dev/null &
+"$(PATH=$PATH:/usr/sbin command -v nginx)" -c "$work/nginx.conf" -p "$work" 2>/dev/null &
 pids+=($!)
 sleep 1
 dpone_port=$(sed 's/.*://' "$work/dpone")

@@ -43,6 +43,10 @@ def free_port():
         return listener.getsockname()[1]
 
 
+# Debian puts it where an ordinary user's PATH does not lead.
+NGINX = shutil.which("nginx", path=os.environ["PATH"] + ":/usr/sbin") or "nginx"
+
+
 class Nginx:
     CONFIGURATION = """
         daemon off; worker_processes 1; pid {dir}/nginx.pid; error_log {dir}/error.log;
@@ -76,7 +80,7 @@ class Nginx:
             file.write(self.CONFIGURATION.format(dir=self.directory, plain=self.plain, tls=self.tls))
         with open(os.path.join(self.directory, "big"), "wb") as file:
             file.write(os.urandom(1 << 20) * 8)
-        self.process = subprocess.Popen(["nginx", "-p", self.directory, "-c", path], stderr=subprocess.DEVNULL)
+        self.process = subprocess.Popen([NGINX, "-p", self.directory, "-c", path], stderr=subprocess.DEVNULL)
         give_up = time.monotonic() + 20
         while time.monotonic() < give_up:
             try:

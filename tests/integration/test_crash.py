@@ -3,7 +3,6 @@ exactly once, in order, equal to what `dpone cdc decode` prints of the same file
 import json
 import os
 import random
-import re
 import signal
 import subprocess
 import sys
@@ -12,20 +11,12 @@ import unittest
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from support import pipeline  # noqa: E402
+from support.crash_points import points  # noqa: E402
 from support.dpone_server import DponeServer  # noqa: E402
 
 CAPTURE = pipeline.capture("main/pgoutput.csv")
 OPTIONS = ["--batch-events", "9", "--offset-interval-ms", "0"]
-SERVER_POINTS = ["inside_transaction", "committed_unanswered"]
 LONG = os.environ.get("DPONE_LONG_TESTS") == "1"
-
-
-def named_points():
-    """The one list, read from the source so that a new point cannot be forgotten here."""
-    with open(os.path.join(os.environ["DPONE_SOURCE_DIR"], "base", "crash_point.h"), encoding="utf-8") as header:
-        names = re.findall(r'X\([A-Z_]+,\s*"([a-z_]+)"', header.read())
-    # Those of export, replay and prune have tests of their own.
-    return [name for name in names if not name.startswith(("export_", "replay_", "prune_"))]
 
 
 class CrashTest(unittest.TestCase):
@@ -58,14 +49,8 @@ class CrashTest(unittest.TestCase):
         self.assertEqual(code, 0, errors)
         self.assert_complete(server)
 
-    def test_the_points_are_those_of_the_list(self):
-        self.assertEqual(len(named_points()), 8)
-        self.assertTrue(set(SERVER_POINTS) < set(named_points()))
-
     def test_the_pipeline_is_killed_at_each_point(self):
-        for point in named_points():
-            if point in SERVER_POINTS:
-                continue
+        for point in points("run"):
             for nth in (1, 2, 5) + ((3, 4, 7, 9) if LONG else ()):
                 with self.subTest(point=point, nth=nth), DponeServer() as outer:
                     server = self.start_server(outer.directory)
@@ -77,7 +62,7 @@ class CrashTest(unittest.TestCase):
                     server.stop()
 
     def test_the_server_is_killed_at_each_point(self):
-        for point in SERVER_POINTS:
+        for point in points("serve"):
             for nth in (1, 3) + ((2, 4, 5) if LONG else ()):
                 with self.subTest(point=point, nth=nth), DponeServer() as outer:
                     server = self.start_server(outer.directory, crash_at=f"{point}:{nth}")

@@ -2,7 +2,6 @@
 order; after kill -9 at every named point, after random kills of each process, after immediate stops of PostgreSQL."""
 import os
 import random
-import re
 import signal
 import sys
 import time
@@ -10,17 +9,11 @@ import unittest
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from support import live  # noqa: E402
+from support.crash_points import points  # noqa: E402
 from support.pipeline import lsn  # noqa: E402
 from support.postgres import PostgresServer  # noqa: E402
 
 BATCHES = ["--batch-events", "40", "--offset-interval-ms", "0", "--batch-wait-ms", "20"]
-SERVER_POINTS = ("inside_transaction", "committed_unanswered")
-
-
-def named_points():
-    with open(os.path.join(os.environ["DPONE_SOURCE_DIR"], "base", "crash_point.h"), encoding="utf-8") as header:
-        return re.findall(r'X\([A-Z_]+,\s*"([a-z_]+)"', header.read())
-
 
 class LiveTest(unittest.TestCase):
     maxDiff = 2000
@@ -83,9 +76,7 @@ class StaticLoadTest(LiveTest):
         self.drop(slot)
 
     def test_the_reader_is_killed_at_each_point(self):
-        for point in named_points():
-            if point in SERVER_POINTS:
-                continue
+        for point in points("run"):
             for nth in (1, 3) + ((2, 4, 5, 7, 9) if live.LONG else ()):
                 with self.subTest(point=point, nth=nth):
                     name = f"kill_{point}_{nth}"
@@ -100,7 +91,7 @@ class StaticLoadTest(LiveTest):
                     self.drop(slot)
 
     def test_the_server_is_killed_at_each_point(self):
-        for point in SERVER_POINTS:
+        for point in points("serve"):
             for nth in (2, 4) + ((1, 3, 6, 8) if live.LONG else ()):
                 with self.subTest(point=point, nth=nth):
                     name = f"server_{point}_{nth}"
