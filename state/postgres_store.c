@@ -2,7 +2,7 @@
 #include "state/migrations.h"
 #include "state/postgres_records.h"
 
-#define COPY_CHUNK_BYTES (256u << 10)
+#define COPY_CHUNK_BYTES (32u << 10) /* the server stores one chunk while the next is made */
 #define COPY_MAX_BYTES   (1u << 30)
 #define COPY_LEAST_COUNT                                                                                     \
     17 /* fewer events travel as single rows in the pipeline: COPY costs two round trips */

@@ -4,6 +4,7 @@ import itertools
 import json
 import os
 import random
+import re
 import subprocess
 import sys
 import threading
@@ -159,6 +160,52 @@ class TablesTest(unittest.TestCase):
         versions = postgres.query(f"SELECT version, length(checksum) FROM {schema}.dpone_migration ORDER BY version")
         self.assertEqual(versions[0], ("1", "64"))
         self.assertEqual([int(row[0]) for row in versions], list(range(1, len(versions) + 1)))
+
+    def documented(self, schema):
+        """The SQL of docs/state-postgres.md, by its roles."""
+        with open(os.path.join(os.environ["DPONE_SOURCE_DIR"], "docs", "state-postgres.md"), encoding="utf-8") as page:
+            blocks = re.findall(r"```sql\n(.*?)```", page.read(), re.S)
+        return [block.replace("etl_state", schema) for block in blocks]
+
+    def test_the_documented_privileges_are_enough(self):
+        schema = new_schema()
+        roles, grants = self.documented(schema)
+        postgres.psql(roles)
+        binary = os.environ["DPONE_BINARY"]
+        subprocess.run([binary, "state", "migrate", "--state", state_dsn(schema, user="dpone_owner")], check=True,
+                       stdout=subprocess.DEVNULL)
+        postgres.psql(grants, user="dpone_owner")
+        server = self.start(schema, user="dpone_server")
+        for number in range(1, 5):
+            lines = transaction(900 + number, f"0/{number}000", 30)
+            self.assertEqual(Batch(lines[:7]).send(server)[0], 200)
+            self.assertEqual(Batch(lines[7:], f"0/{number}000").send(server)[0], 200)
+        path = "/v1/pipelines/orders/offsets/postgres_logical/*/*"
+        body = json.dumps({"token": "0/4000", "snapshot_complete": True})
+        self.assertEqual(server.json("PUT", path, {"Content-Type": "application/json"}, body)[0], 200)
+        body = json.dumps({"token": "0/3000", "snapshot_complete": True, "allow_rewind": True, "who": "me", "why": "test"})
+        self.assertEqual(server.json("PUT", path, {"Content-Type": "application/json"}, body)[0], 200)
+        self.assertEqual(len(pipeline.journal(server.url)), 4 * 31)
+        self.assertEqual(server.json("DELETE", path)[0], 200)
+        server.stop()
+        with self.assertRaisesRegex(RuntimeError, "permission denied"):
+            DponeServer(state=state_dsn(schema, user="dpone_server") + "_other").start()
+
+    def test_a_dump_can_be_restored(self):
+        schema = new_schema()
+        server = self.start(schema)
+        lines = transaction(900, "0/1000", 50)
+        self.assertEqual(Batch(lines, "0/1000").send(server)[0], 200)
+        dump = os.path.join(server.directory, "state.dump")
+        common = ["-h", postgres.socket_dir, "-p", str(postgres.port), "-U", "postgres"]
+        subprocess.run([postgres.binary("pg_dump"), *common, "--format=custom", f"--schema={schema}", f"--file={dump}", "postgres"],
+                       check=True, env=postgres.environment())
+        postgres.psql("CREATE DATABASE restored")
+        subprocess.run([postgres.binary("pg_restore"), *common, "--dbname=restored", dump], check=True, env=postgres.environment())
+        other = self.start(schema, database="restored")
+        self.assertEqual([json.loads(line) for line in pipeline.journal(other.url)], lines)
+        self.assertEqual(Batch(lines, "0/1000").send(other)[1]["Idempotency-Replayed"], "true")
+        self.assertEqual(Batch(transaction(901, "0/2000", 5), "0/2000").send(other)[0], 200)
 
     def test_another_history_is_refused(self):
         schema = new_schema()
