@@ -20,6 +20,7 @@ const dp_command *const dp_commands[] = {
     &dp_command_offsets_show,
     &dp_command_offsets_set,
     &dp_command_offsets_delete,
+    &dp_command_state_copy,
     &dp_command_state_migrate,
     &dp_command_state_status,
     &dp_command_state_prune,

@@ -23,6 +23,7 @@ extern const dp_command dp_command_offsets_list;
 extern const dp_command dp_command_offsets_show;
 extern const dp_command dp_command_offsets_set;
 extern const dp_command dp_command_offsets_delete;
+extern const dp_command dp_command_state_copy;
 extern const dp_command dp_command_state_migrate;
 extern const dp_command dp_command_state_status;
 extern const dp_command dp_command_state_prune;

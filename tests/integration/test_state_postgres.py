@@ -223,6 +223,69 @@ class TablesTest(unittest.TestCase):
             self.assertNotIn("se%cret", str(raised.exception))
 
 
+class CopyTest(unittest.TestCase):
+    def copy(self, source, target, code=0):
+        done = subprocess.run([os.environ["DPONE_BINARY"], "state", "copy", "--from", source, "--to", target],
+                              stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=120)
+        self.assertEqual(done.returncode, code, done.stderr)
+        return done.stdout.decode(), done.stderr.decode()
+
+    def fill(self, server):
+        """Two pipelines, more than one page of transactions, an odd mix of values, an offset and its audit."""
+        for name in ("orders", "p2"):
+            lines = []
+            for number in range(1, 1300):
+                lines += transaction(900 + number, f"0/{number * 0x1000:X}", 2)
+            lines += transaction(5000, "0/F000000", 40, before={"id": 1, "note": "caf\u00e9 \u2028 \\"}, metadata={"a": [1, None]},
+                                 unchanged=["blob"], operation="update", sequence=3)
+            self.assertEqual(Batch(lines, "0/F000000", pipeline=name).send(server, pipeline=name)[0], 200)
+            lines = transaction(5001, "0/F100000", 6)
+            self.assertEqual(Batch(lines[:3], pipeline=name).send(server, pipeline=name)[0], 200)
+        path = "/v1/pipelines/orders/offsets/postgres_logical/*/*"
+        for token, more in (("0/5000", {}), ("0/4000", {"allow_rewind": True, "who": "me", "why": "a test"})):
+            body = json.dumps({"token": token, "snapshot_complete": True, **more})
+            self.assertEqual(server.json("PUT", path, {"Content-Type": "application/json"}, body)[0], 200)
+
+    def test_there_and_back_again(self):
+        with DponeServer(state="sqlite:first.db") as first:
+            self.fill(first)
+            journals = [pipeline.journal(first.url, name) for name in ("orders", "p2")]
+            first.stop()
+            database = state_dsn(new_schema())
+            there, _ = self.copy(f"sqlite:{first.directory}/first.db", database)
+            self.assertIn("events 5276\n", there)
+            back, _ = self.copy(database, f"sqlite:{first.directory}/second.db")
+            self.assertEqual(there, back)
+            for state in (database, "sqlite:second.db"):
+                server = DponeServer(state=state, directory=first.directory)
+                server.start()
+                self.addCleanup(server.stop)
+                self.assertEqual([pipeline.journal(server.url, name) for name in ("orders", "p2")], journals)
+                _, _, row = server.json("GET", "/v1/pipelines/orders/offsets/postgres_logical/*/*")
+                self.assertEqual(row["token"], "0/4000")
+                reply = Batch(transaction(5001, "0/F100000", 6), "0/F100000").send(server)  # was staged: all of it again
+                self.assertEqual((reply[0], reply[2]["accepted"]), (200, 6), reply[2])
+                reply = Batch(transaction(901, "0/1000", 2), "0/1000").send(server)
+                self.assertEqual((reply[0], reply[2]["duplicates"]), (200, 2), reply[2])
+                server.stop()
+            _, message = self.copy(f"sqlite:{first.directory}/first.db", database, code=1)
+            self.assertIn("holds streams", message)
+
+    def test_a_copy_that_fails_leaves_nothing(self):
+        with DponeServer(state="sqlite:first.db") as first:
+            self.fill(first)
+            first.stop()
+            schema = new_schema()
+            DponeServer(state=state_dsn(schema)).__enter__().stop()
+            postgres.psql(f"""CREATE FUNCTION {schema}.alter_it() RETURNS trigger LANGUAGE plpgsql AS
+                $$ BEGIN IF NEW.event_number = 77 THEN NEW.data = '{{}}'; END IF; RETURN NEW; END $$;
+                CREATE TRIGGER alter_it BEFORE INSERT ON {schema}.dpone_event FOR EACH ROW EXECUTE FUNCTION {schema}.alter_it()""")
+            _, message = self.copy(f"sqlite:{first.directory}/first.db", state_dsn(schema), code=4)
+            self.assertIn("is not what was read", message)
+            self.assertEqual(postgres.query_value(f"SELECT count(*) FROM {schema}.dpone_event"), "0")
+            self.assertEqual(postgres.query_value(f"SELECT count(*) FROM {schema}.dpone_stream"), "0")
+
+
 class Sender:
     """Sends the batches of one stream in order to any of several servers, again and again until each is accepted."""
 
