@@ -178,7 +178,8 @@ static dp_frame_result check_plugin(dp_capture_reader *reader, const dp_frame *f
     bool is_text_stream = reader->form == DP_CAPTURE_FORM_RAW_TEST_DECODING;
     bool is_json_stream = reader->form == DP_CAPTURE_FORM_RAW_WAL2JSON;
     bool is_json = reader->plugin == DP_PLUGIN_WAL2JSON_1 || reader->plugin == DP_PLUGIN_WAL2JSON_2;
-    if ((is_text_stream && reader->plugin != DP_PLUGIN_TEST_DECODING) || (is_json_stream && !is_json)) {
+    if ((is_text_stream && reader->plugin != DP_PLUGIN_TEST_DECODING) || (is_json_stream && !is_json) ||
+        (reader->options.is_wal2json && !is_json)) {
         return refuse(reader, frame, "the input is of another plugin than the one named",
                       "leave --plugin out to have it detected");
     }
@@ -227,7 +228,7 @@ dp_frame_result dp_capture_detect(dp_capture_reader *reader, dp_frame *frame)
     if (!has_line && bytes.length < DETECT_BYTES && !frame->is_final) return DP_FRAME_MORE;
     bool is_header;
     reader->form = reader->options.form;
-    reader->plugin = reader->options.plugin;
+    reader->plugin = reader->options.is_wal2json ? DP_PLUGIN_WAL2JSON_2 : reader->options.plugin;
     reader->is_undecided_tab = false;
     reader->separator = find_separator(bytes, frame->is_final, &is_header);
     dp_frame_result result =

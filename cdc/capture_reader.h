@@ -34,6 +34,7 @@ typedef struct dp_capture_options {
     dp_capture_form form;
     bool has_plugin; /* otherwise detected */
     dp_plugin plugin;
+    bool is_wal2json;        /* the plugin is wal2json, its format detected */
     size_t max_record_bytes; /* 0: 1 GiB, the largest value PostgreSQL can send */
 } dp_capture_options;
 

@@ -69,8 +69,9 @@ dp_capture_options dp_stream_capture(const dp_invocation *invocation)
     dp_capture_options options = {.has_form = false};
     options.has_form = dp_capture_form_parse(dp_slice_of_text(dp_invocation_text(invocation, "input-format")),
                                              &options.form);
-    options.has_plugin =
-        parse_plugin(dp_slice_of_text(dp_invocation_text(invocation, "plugin")), &options.plugin);
+    dp_slice plugin = dp_slice_of_text(dp_invocation_text(invocation, "plugin"));
+    options.has_plugin = parse_plugin(plugin, &options.plugin);
+    options.is_wal2json = dp_slice_equal_text(plugin, "wal2json");
     return options;
 }
 

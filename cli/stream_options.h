@@ -40,7 +40,7 @@
 #define DP_OPTION_PLUGIN                                                                                     \
     {                                                                                                        \
         .name = "plugin", .argument = "NAME", .help = "the output plugin instead of recognising it",         \
-        .choices = "auto|pgoutput|test_decoding|wal2json-1|wal2json-2", .default_text = "auto"               \
+        .choices = "auto|pgoutput|test_decoding|wal2json|wal2json-1|wal2json-2", .default_text = "auto"      \
     }
 
 #define DP_OPTION_TRUST_NULLS                                                                                \

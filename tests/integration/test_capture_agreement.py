@@ -298,6 +298,15 @@ class CaptureAgreement(unittest.TestCase):
         done = dpone("cdc", "decode", path, *self.options, "--trust-nulls")
         self.assertEqual((done.returncode, done.stderr), (0, ""))
 
+    def test_the_name_wal2json_stands_for_either_format_and_for_nothing_else(self):
+        for capture, code in {WAL2JSON_2: 0, WAL2JSON_1: 0, "main/wal2json-2.stream": 0, PGOUTPUT: 4,
+                              TEST_DECODING: 4}.items():
+            with self.subTest(capture=capture):
+                done = dpone("cdc", "decode", os.path.join(CAPTURES, capture), "--plugin", "wal2json", "--trust-nulls")
+                self.assertEqual(done.returncode, code, done.stderr)
+        done = dpone("cdc", "decode", "--plugin", "wal2json", input="lsn,xid,data\n")
+        self.assertEqual((done.returncode, done.stdout), (0, ""))
+
     def test_no_forged_row_of_a_message_becomes_an_event(self):
         for capture in sorted(os.listdir(os.path.join(CAPTURES, "messages"))):
             if capture.endswith(".json"):
