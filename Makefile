@@ -64,7 +64,7 @@ fuzz: ## run every fuzz target for FUZZ_SECONDS (default 60)
 	@scripts/fuzz.sh $(FUZZ_SECONDS)
 
 bench: ## run the benchmarks; each prints its figure beside its baseline
-	@scripts/deps.sh build bench
+	@scripts/deps.sh build test bench
 	@scripts/build.sh release -DDPONE_TESTS=OFF && cmake --build build/release --target bench >/dev/null
 	@bench/run.sh
 

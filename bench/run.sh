@@ -1,11 +1,29 @@
 #!/usr/bin/env bash
-# Every benchmark in its short form; each prints its figure beside its baseline from the same run.
+# Every benchmark in its short form, one heading each; each prints its figure beside its baseline from the same run.
+# usage: bench/run.sh [NAME...]   without names: all of them
 set -euo pipefail
 cd "$(dirname "$0")/.."
 build=build/release
-for program in "$build"/bench/bench_*; do
-  [ -x "$program" ] && [ -f "$program" ] && "$program"
-done
-for script in bench/bench_*.py; do
-  python3 "$script" "$build/cli/dpone"
-done
+dpone=$build/cli/dpone
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+
+run() { # run NAME COMMAND...: when NAME was asked for, or nothing was
+  local name=$1
+  shift
+  [ ${#wanted[@]} -eq 0 ] || [[ " ${wanted[*]} " == *" $name "* ]] || return 0
+  printf '\n== %s: %s\n' "$name" "$*"
+  "$@"
+}
+
+wanted=("$@")
+run event_id "$build/bench/bench_event_id"
+run decode python3 bench/bench_decode.py "$dpone"
+run journal "$build/bench/bench_journal" "$work"
+run journal_postgres python3 bench/journal_postgres.py "$build/bench/bench_journal_postgres"
+run path python3 bench/bench_path.py "$dpone"
+run client "$build/bench/bench_client" 1
+run server env ROUNDS=1 bench/bench_server.sh "$build" 2
+run end_to_end python3 bench/bench_end_to_end.py "$dpone" 100000
+[ ! -e bench/bench_replay.py ] || run replay python3 bench/bench_replay.py "$dpone"
+run sink_down python3 bench/soak_sink_down.py "$dpone" --seconds 20
