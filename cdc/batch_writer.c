@@ -138,6 +138,13 @@ dp_status dp_batch_writer_put_event(dp_batch_writer *batch, const dp_change *cha
     dp_status status = dp_event_writer_put_event(batch->events, &batch->lines, change, &id_missing, error);
     batch->lines.max_bytes = maximum;
     if (status != DP_STATUS_OK) return status;
+    /* The maximum only limits growth: memory of an earlier batch may have taken more. What is poison must not
+     * depend on that. */
+    if (batch->lines.length > event_end) {
+        batch->lines.length = start;
+        return dp_error_set_code(error, DP_STATUS_LIMIT, "event_too_large", "an event of more than %zu bytes",
+                                 batch->limits.max_event_bytes);
+    }
     if (id_missing) {
         batch->lines.length = start;
         return dp_error_set_code(error, DP_STATUS_POISON, "position_missing",

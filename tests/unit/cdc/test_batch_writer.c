@@ -188,6 +188,18 @@ static void an_event_above_its_limit_is_refused_and_leaves_nothing(void **state)
     free(large);
 }
 
+/* What an earlier batch has left must not decide what is poison. */
+static void an_event_above_its_limit_is_refused_also_where_there_is_room(void **state)
+{
+    fixture *f = *state;
+    for (uint64_t end = 0x1000; dp_batch_writer_lines(f->writer).length < 1 << 18; end += 0x1000) {
+        put_transaction(f, 900, end, 10, true);
+    }
+    dp_batch_writer_clear(f->writer);
+    an_event_above_its_limit_is_refused_and_leaves_nothing(state);
+    assert_int_equal(dp_batch_writer_event_count(f->writer), 0);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void)
@@ -200,6 +212,7 @@ int main(void)
         TEST(a_rollback_forgets_lines_and_ids),
         TEST(what_stands_before_a_mark_can_be_taken_out),
         TEST(an_event_above_its_limit_is_refused_and_leaves_nothing),
+        TEST(an_event_above_its_limit_is_refused_also_where_there_is_room),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
