@@ -56,6 +56,9 @@ static dp_status status_of(unsigned http_status)
     case 403:
     case 404: return DP_STATUS_USAGE;
     case 413: return DP_STATUS_LIMIT;
+    case 408:
+    case 425:
+    case 429: return DP_STATUS_REMOTE; /* these pass */
     default: return http_status >= 400 && http_status < 500 ? DP_STATUS_DATA : DP_STATUS_REMOTE;
     }
 }
@@ -73,4 +76,12 @@ dp_status dp_batch_refusal(unsigned http_status, dp_slice json, dp_error *error)
                                          http_status, code, detail == NULL ? "no detail" : detail);
     json_decref(root);
     return status;
+}
+
+bool dp_batch_answer_is_in_flight(unsigned http_status, dp_slice json)
+{
+    dp_error refusal = DP_ERROR_INIT;
+    if (http_status != 409) return false;
+    dp_batch_refusal(http_status, json, &refusal);
+    return strcmp(refusal.code, "request_in_flight") == 0;
 }

@@ -16,8 +16,11 @@ dp_status dp_batch_answer_check(dp_slice json, const dp_batch_body *batch, dp_ba
                                 dp_error *error);
 
 /* Turns a refusal into an error: its code (or "http_<status>") and detail, and the status that fits: CONFLICT
- * for 409 and 422, USAGE for 401, 403 and 404, LIMIT for 413, DATA for other 4xx, REMOTE for the rest. Always
- * returns an error. */
+ * for 409 and 422, USAGE for 401, 403 and 404, LIMIT for 413, REMOTE for 408, 425 and 429, DATA for other
+ * 4xx, REMOTE for the rest. Always returns an error. */
 dp_status dp_batch_refusal(unsigned http_status, dp_slice json, dp_error *error);
+
+/* Whether the server is still working on an earlier delivery of the same batch. */
+bool dp_batch_answer_is_in_flight(unsigned http_status, dp_slice json);
 
 #endif

@@ -14,7 +14,7 @@ enum {
     LAST_BACKOFF_MS = 5000,
     STOP_GRACE_MS = 2000,
     REPORT_INTERVAL_MS = 1000,
-    HEADER_AND_TRAILER_BYTES = 4096
+    HEADER_AND_TRAILER_BYTES = 16384 /* names of pipeline and source, escaped */
 };
 
 typedef struct cdc_run {
@@ -53,6 +53,7 @@ typedef struct cdc_run {
     int64_t reported_at_us;
     int64_t stop_seen_at_us; /* 0: not told to stop */
 
+    const dp_poison_record *poison; /* on its way into quarantine */
     dp_batch_mark transaction_start;
     bool transaction_is_whole; /* all of the open transaction's lines are in `building` */
     uint64_t transaction_poison_count;
@@ -220,6 +221,20 @@ static dp_status pass_gate(cdc_run *run, dp_receipt *receipt, const dp_batch_off
     return DP_STATUS_OK;
 }
 
+/* A part that moves no offset is not asked for one, and its rows may be staged. A sink that failed to take it
+ * must stop the run all the same: the offset of a later part would pass its rows. */
+static dp_status check_part(cdc_run *run, const dp_receipt *receipt, bool has_duplicates, dp_error *error)
+{
+    dp_gate_result result = dp_receipt_evaluate(receipt, run->options->stream.backend);
+    dp_slice load_status = dp_slice_trim(dp_slice_of_text(receipt->load_status));
+    bool is_staged = dp_slice_equal_ignoring_case(load_status, DP_SLICE_LITERAL("staged"));
+    result.blockers[DP_GATE_BLOCKER_OFFSET_MISSING] = false;
+    result.blockers[DP_GATE_BLOCKER_OFFSET_BACKEND_MISMATCH] = false;
+    result.blockers[DP_GATE_BLOCKER_LOAD_NOT_COMMITTED] &= !is_staged;
+    result.blockers[DP_GATE_BLOCKER_IDEMPOTENCY_FAILED] |= has_duplicates;
+    return refuse_by_gate(run, &result, error);
+}
+
 static dp_status take_receipt(cdc_run *run, const dp_batch_body *body, const dp_batch_offsets *offsets,
                               bool has_duplicates, const dp_batch_answer *answer, dp_error *error)
 {
@@ -235,8 +250,7 @@ static dp_status take_receipt(cdc_run *run, const dp_batch_body *body, const dp_
     uint64_t accepted_count = answer->is_replayed ? 0 : counts.accepted_count;
     run->summary->accepted_count += accepted_count;
     run->summary->duplicate_count += body->event_count - accepted_count;
-    if (!offsets->has_next_offset)
-        return DP_STATUS_OK; /* staged, or nothing that moves the offset: the gate is not asked */
+    if (!offsets->has_next_offset) return check_part(run, &receipt, has_duplicates, error);
     return pass_gate(run, &receipt, offsets, has_duplicates, error);
 }
 
@@ -271,7 +285,7 @@ static bool is_worth_repeating(dp_status status, const dp_batch_answer *answer)
 {
     if (status != DP_STATUS_OK) return dp_status_retryable(status);
     return answer->http_status >= 500 || answer->http_status == 408 || answer->http_status == 425 ||
-           answer->http_status == 429;
+           answer->http_status == 429 || dp_batch_answer_is_in_flight(answer->http_status, answer->body);
 }
 
 /* Delivers the body until it is answered for good; for as long as the sink is down, that is for ever. */
@@ -434,6 +448,11 @@ static void note_first_line(cdc_run *run)
     if (run->building_since_us == 0) run->building_since_us = dp_clock_monotonic_us();
 }
 
+static dp_status request_quarantine(cdc_run *run, dp_error *error)
+{
+    return run->sink->quarantine(run->sink->self, run->poison, error);
+}
+
 /* Kept before the batch that passes it is sent, so the offset never passes poison that is not durable. */
 static dp_status quarantine(cdc_run *run, const dp_change *change, const dp_error *cause, dp_error *error)
 {
@@ -443,7 +462,9 @@ static dp_status quarantine(cdc_run *run, const dp_change *change, const dp_erro
     dp_status status = finish_in_flight(run, error); /* the sink does one thing at a time */
     if (status == DP_STATUS_OK)
         status = dp_poison_describe(run->poison_writer, change, cause, &context, &bytes, &record, error);
-    if (status == DP_STATUS_OK) status = run->sink->quarantine(run->sink->self, &record, error);
+    run->poison = &record;
+    if (status == DP_STATUS_OK) status = insist(run, request_quarantine, error);
+    run->poison = NULL;
     dp_buffer_release(&context);
     dp_buffer_release(&bytes);
     if (status != DP_STATUS_OK) return status;
@@ -469,7 +490,8 @@ static dp_status on_change(void *context, const dp_change *change, dp_error *err
 {
     cdc_run *run = context;
     if (is_passed(run, change)) return DP_STATUS_OK;
-    if (dp_batch_writer_is_full(run->building)) {
+    /* What is held back of the open transaction may fill a batch of its own. */
+    while (dp_batch_writer_is_full(run->building)) {
         dp_status status = send_batch(run, error);
         if (status != DP_STATUS_OK) return status;
     }

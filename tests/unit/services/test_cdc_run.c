@@ -15,7 +15,9 @@ typedef enum step {
     ANSWER_503,
     ANSWER_413,
     ANSWER_409_CONFLICT,
+    ANSWER_409_IN_FLIGHT,
     ANSWER_NOT_COMMITTED,
+    ANSWER_SINK_FAILED,
     ANSWER_WRONG_BATCH,
     ANSWER_WRONG_COUNT,
     ANSWER_GARBAGE
@@ -53,6 +55,7 @@ typedef struct fixture {
     uint64_t staged_count;
     char order[4096]; /* "xid:ordinal " of every event held */
     uint64_t quarantined;
+    unsigned quarantine_failures;
     size_t largest_body;
     dp_batch_reader *reader;
     /* run */
@@ -185,10 +188,11 @@ static void answer_receipt(fixture *f, step how, dp_batch_answer *answer)
     f->staged_count += is_staged;
     dp_buffer_clear(&f->answer);
     dp_buffer_append_format(&f->answer,
-                            "{\"batch_id\":\"%s\",\"sink_status\":\"success\",\"load_status\":\"%s\","
+                            "{\"batch_id\":\"%s\",\"sink_status\":\"%s\",\"load_status\":\"%s\","
                             "\"accepted\":%llu,\"duplicates\":%llu,"
                             "\"idempotency_passed\":true,\"next_offset\":",
                             how == ANSWER_WRONG_BATCH ? "00" : batch->batch_id_hex,
+                            how == ANSWER_SINK_FAILED ? "failed" : "success",
                             is_staged                     ? "staged"
                             : how == ANSWER_NOT_COMMITTED ? "pending"
                                                           : "committed",
@@ -228,11 +232,17 @@ static dp_status wait_for_answer(void *self, int timeout_ms, bool *done, dp_batc
                                     .body = DP_SLICE_LITERAL(
                                         "{\"detail\":\"other content\",\"code\":\"event_conflict\"}")};
         break;
+    case ANSWER_409_IN_FLIGHT:
+        *answer = (dp_batch_answer){.http_status = 409,
+                                    .body = DP_SLICE_LITERAL(
+                                        "{\"detail\":\"stored now\",\"code\":\"request_in_flight\"}")};
+        break;
     case ANSWER_GARBAGE:
         *answer = (dp_batch_answer){.http_status = 200, .body = DP_SLICE_LITERAL("<html>")};
         break;
     case ACCEPT:
     case ANSWER_NOT_COMMITTED:
+    case ANSWER_SINK_FAILED:
     case ANSWER_WRONG_BATCH:
     case ANSWER_WRONG_COUNT: answer_receipt(f, how, answer); break;
     }
@@ -241,9 +251,12 @@ static dp_status wait_for_answer(void *self, int timeout_ms, bool *done, dp_batc
 
 static dp_status quarantine(void *self, const dp_poison_record *record, dp_error *error)
 {
-    (void)error;
     fixture *f = self;
     assert_string_equal(record->code, "key_missing");
+    if (f->quarantine_failures > 0) {
+        f->quarantine_failures--;
+        return dp_error_set(error, DP_STATUS_REMOTE, "connection refused");
+    }
     f->quarantined++;
     return DP_STATUS_OK;
 }
@@ -459,6 +472,54 @@ static void refusals_stop_with_evidence_and_leave_the_offset(void **state)
     }
 }
 
+static void a_part_that_the_sink_failed_to_take_stops_the_run(void **state)
+{
+    fixture *f = *state;
+    add_transaction(f, 900, 0x1000, 3);
+    f->options.limits.max_events = 2;
+    f->steps[0] = ANSWER_SINK_FAILED; /* staged; the commit comes with the second part */
+    f->step_count = 1;
+    assert_run(f, DP_STATUS_BLOCKED);
+    assert_string_equal(f->error.code, "sink_not_success");
+    assert_int_equal(f->submit_count, 1);
+    assert_false(f->has_saved);
+}
+
+static void a_batch_that_is_still_being_stored_is_asked_for_again(void **state)
+{
+    fixture *f = *state;
+    add_transaction(f, 900, 0x1000, 2);
+    f->steps[0] = ANSWER_409_IN_FLIGHT;
+    f->step_count = 1;
+    assert_run(f, DP_STATUS_OK);
+    assert_int_equal(f->submit_count, 2);
+    assert_int_equal(f->saved.value, 0x1000);
+}
+
+/* The small transaction is sent alone, and what is held back of the large one is full by itself. */
+static void lines_that_are_held_back_leave_room_for_the_next_event(void **state)
+{
+    fixture *f = *state;
+    char large[7000], medium[3000];
+    memset(large, 'x', sizeof large);
+    memset(medium, 'x', sizeof medium);
+    large[sizeof large - 1] = medium[sizeof medium - 1] = '\0';
+    const char *notes[] = {"small", large, medium};
+    f->options.limits = (dp_batch_limits){100, 1024, 8192};
+    add_transaction(f, 900, 0x1000, 1);
+    add_record(f, 0x1f80, message_begin(&f->message, 0x1ff0, 901));
+    for (int i = 0; i < 3; i++) {
+        char id[] = {(char)('0' + i), '\0'};
+        const char *values[] = {id, notes[i]};
+        add_record(f, 0x1f90 + (uint64_t)i, message_insert(&f->message, TABLE, values, 2));
+    }
+    add_record(f, 0x2000, message_commit(&f->message, 0x1ff0, 0x2000, 0));
+    f->transactions[f->transaction_count++] = (struct script_transaction){901, 0x2000, 3, 0};
+    assert_run(f, DP_STATUS_OK);
+    assert_string_equal(f->order, "900:0 901:0 901:1 901:2 ");
+    assert_int_equal(f->saved.value, 0x2000);
+}
+
 static void a_source_that_goes_back_is_stopped(void **state)
 {
     fixture *f = *state;
@@ -490,6 +551,17 @@ static void quarantined_poison_leaves_no_gap_in_the_ordinals(void **state)
     assert_int_equal(f->summary.poison_count, 2);
     assert_string_equal(f->order, "900:0 900:1 ");
     assert_int_equal(f->saved.value, 0x2000);
+}
+
+static void a_quarantine_that_is_down_is_waited_for(void **state)
+{
+    fixture *f = *state;
+    f->options.on_poison = DP_ON_POISON_QUARANTINE;
+    f->quarantine_failures = 2;
+    add_transaction(f, 900, 0x1000, -2);
+    assert_run(f, DP_STATUS_OK);
+    assert_int_equal(f->quarantined, 1);
+    assert_int_equal(f->saved.value, 0x1000);
 }
 
 static void an_idle_position_moves_the_offset_with_an_empty_batch(void **state)
@@ -560,6 +632,10 @@ int main(void)
         TEST(a_batch_that_is_too_large_is_halved_until_it_fits),
         TEST(refusals_stop_with_evidence_and_leave_the_offset),
         TEST(a_source_that_goes_back_is_stopped),
+        TEST(a_part_that_the_sink_failed_to_take_stops_the_run),
+        TEST(a_batch_that_is_still_being_stored_is_asked_for_again),
+        TEST(lines_that_are_held_back_leave_room_for_the_next_event),
+        TEST(a_quarantine_that_is_down_is_waited_for),
         TEST(poison_stops_before_its_transaction_and_keeps_what_is_complete),
         TEST(quarantined_poison_leaves_no_gap_in_the_ordinals),
         TEST(an_idle_position_moves_the_offset_with_an_empty_batch),
