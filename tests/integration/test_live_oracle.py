@@ -27,7 +27,7 @@ class StaticLoadTest(LiveTest):
 
     @classmethod
     def setUpClass(cls):
-        cls.pg = PostgresServer()
+        cls.pg = PostgresServer(settings={"max_replication_slots": "60"})
         cls.addClassCleanup(cls.pg.cleanup)
         live.prepare(cls.pg)
         for plugin in ("test_decoding", "wal2json"):
