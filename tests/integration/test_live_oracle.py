@@ -32,7 +32,7 @@ class StaticLoadTest(LiveTest):
         live.prepare(cls.pg)
         for plugin in ("test_decoding", "wal2json"):
             cls.pg.psql(f"SELECT pg_create_logical_replication_slot('origin_{plugin}', '{plugin}')")
-        live.load(cls.pg, *((60, 40) if live.LONG else (12, 8)), big=50000 if live.LONG else 500)
+        live.load(cls.pg, *((320, 40) if live.LONG else (12, 8)), big=50000 if live.LONG else 500)
         cls.expected = live.oracle(cls.pg)
         cls.begin = lsn(cls.pg.query_value("SELECT confirmed_flush_lsn FROM pg_replication_slots WHERE slot_name = 'origin'"))
         cls.journal = live.Journal()
