@@ -2,7 +2,8 @@
 # GET /msg beside a bare libmicrohttpd program and nginx `return 200`, under the same wrk, in one run.
 # Usage: bench/bench_server.sh [BUILD_DIR] [SECONDS]   (default: build/release, 3 seconds a measurement)
 # Prints requests/s and the ratio to each yardstick. Rounds alternate, because the machine's speed drifts; the
-# median of the rounds counts. Target: 0.9 of each, with and without X-Request-ID.
+# median of the rounds counts. Target: 0.9 of each, with and without X-Request-ID. CPU time a request says the same
+# on a machine that is busy with other things. (The bare program stalls at 256: docs/decisions/0020.)
 set -euo pipefail
 cd "$(dirname "$0")/.."
 build=${1:-build/release}
@@ -44,22 +45,32 @@ function request()
   return "GET /msg HTTP/1.1\r\nHost: x\r\nX-Request-ID: " .. index .. "-" .. n .. "\r\n\r\n"
 end
 LUA
-measure() { # port connections script
-  wrk -t1 -c"$2" -d"${seconds}s" ${3:+-s "$3"} "http://127.0.0.1:$1/msg" | awk '/Requests\/sec/ {print $2}'
+ticks() { awk '{print $14 + $15}' "/proc/$1/stat"; } # user and system time of a process
+measure() { # port connections script pid: requests/s and CPU microseconds a request
+  local before after
+  before=$(ticks "$4")
+  wrk -t1 -c"$2" -d"${seconds}s" ${3:+-s "$3"} "http://127.0.0.1:$1/msg" >"$work/wrk"
+  after=$(ticks "$4")
+  awk -v t=$((after - before)) -v hz="$(getconf CLK_TCK)" \
+    '/requests in/ {n = $1} /Requests\/sec/ {print $2, (n > 0 ? t / hz * 1e6 / n : 0)}' "$work/wrk"
 }
-median() { sort -g | awk '{v[NR]=$1} END {print v[int((NR+1)/2)]}'; }
+median() { sort -g -k"$1" | awk -v k="$1" '{v[NR]=$k} END {print v[int((NR+1)/2)]}'; }
 
-printf '%-12s %-8s %10s %10s %10s %8s %8s\n' connections ids dpone bare nginx /bare /nginx
+nginx_worker=$(pgrep -P "${pids[2]}")
+printf '%-12s %-4s | %9s %9s %9s %6s %6s | %s\n' connections ids dpone bare nginx /bare /nginx \
+  'CPU us a request: dpone, bare, nginx'
 for connections in ${CONNECTIONS:-50 256}; do
   for ids in no yes; do
     script=""; [ "$ids" = yes ] && script="$work/ids.lua"
     : >"$work/d"; : >"$work/m"; : >"$work/n"
     for _ in $(seq "$rounds"); do
-      measure "$dpone_port" "$connections" "$script" >>"$work/d"
-      measure "$bare_port" "$connections" "$script" >>"$work/m"
-      measure "$nginx_port" "$connections" "$script" >>"$work/n"
+      measure "$dpone_port" "$connections" "$script" "${pids[0]}" >>"$work/d"
+      measure "$bare_port" "$connections" "$script" "${pids[1]}" >>"$work/m"
+      measure "$nginx_port" "$connections" "$script" "$nginx_worker" >>"$work/n"
     done
-    awk -v c="$connections" -v i="$ids" -v d="$(median <"$work/d")" -v m="$(median <"$work/m")" -v n="$(median <"$work/n")" \
-      'BEGIN {printf "%-12s %-8s %10.0f %10.0f %10.0f %8.2f %8.2f\n", c, i, d, m, n, d/m, d/n}'
+    awk -v c="$connections" -v i="$ids" -v d="$(median 1 <"$work/d")" -v m="$(median 1 <"$work/m")" \
+      -v n="$(median 1 <"$work/n")" -v dc="$(median 2 <"$work/d")" -v mc="$(median 2 <"$work/m")" \
+      -v nc="$(median 2 <"$work/n")" \
+      'BEGIN {printf "%-12s %-4s | %9.0f %9.0f %9.0f %6.2f %6.2f | %.2f %.2f %.2f\n", c, i, d, m, n, d/m, d/n, dc, mc, nc}'
   done
 done

@@ -94,6 +94,14 @@ typedef struct connection {
     dp_http_request *request;
 } connection;
 
+typedef struct framing_facts {
+    unsigned hosts;
+    unsigned lengths;
+    unsigned codings;
+    dp_slice length; /* the last Content-Length and Transfer-Encoding */
+    dp_slice coding;
+} framing_facts;
+
 struct dp_http_request {
     event_loop *loop;
     connection *owner;
@@ -105,6 +113,7 @@ struct dp_http_request {
     bool headers_seen;
     bool dispatched;
     bool suspended;
+    bool was_shared; /* has been suspended once, so other threads may know of it */
     bool has_body;
     bool body_too_large;
     bool stream_waits;
@@ -113,6 +122,7 @@ struct dp_http_request {
     bool no_memory;
     unsigned malformed_status;
     const char *malformed_detail;
+    framing_facts framing;
     size_t max_body_bytes;
     size_t announced_bytes; /* by Content-Length */
     size_t reserved_bytes;  /* of the server's body memory */
@@ -179,6 +189,7 @@ static dp_http_request *new_request(event_loop *loop)
 static void leave_inbox(dp_http_request *request)
 {
     event_loop *loop = request->loop;
+    if (!request->was_shared) return;
     pthread_mutex_lock(&loop->inbox_lock);
     if (request->inbox_flags != 0) {
         *(request->inbox_previous == NULL ? &loop->inbox_first : &request->inbox_previous->inbox_next) =
@@ -471,6 +482,7 @@ void dp_http_respond_stream(dp_http_request *request, const dp_http_response *re
                             const dp_http_stream *stream)
 {
     struct MHD_Response *made = NULL;
+    request->was_shared = true;
     stream_body *body = malloc(sizeof *body);
     if (body != NULL) {
         *body = (stream_body){.stream = *stream, .request = request};
@@ -491,7 +503,7 @@ void dp_http_defer(dp_http_request *request)
 {
     event_loop *loop = request->loop;
     if (request->suspended) return;
-    request->suspended = true;
+    request->suspended = request->was_shared = true;
     request->deferred_next = loop->deferred;
     request->deferred_previous = NULL;
     if (loop->deferred != NULL) loop->deferred->deferred_previous = request;
@@ -522,13 +534,18 @@ static enum MHD_Result queue_response(dp_http_request *request)
 
 /* ---- what a header may not be ---- */
 
+/* The characters of a token (RFC 9110, section 5.6.2). */
+static const bool token_characters[256] = {
+    ['0' ... '9'] = true, ['a' ... 'z'] = true, ['A' ... 'Z'] = true, ['!'] = true,  ['#'] = true,
+    ['$'] = true,         ['%'] = true,         ['&'] = true,         ['\''] = true, ['*'] = true,
+    ['+'] = true,         ['-'] = true,         ['.'] = true,         ['^'] = true,  ['_'] = true,
+    ['`'] = true,         ['|'] = true,         ['~'] = true,
+};
+
 static bool is_token(dp_slice text)
 {
-    static const char others[] = "!#$%&'*+-.^_`|~";
     for (size_t i = 0; i < text.length; i++) {
-        char c = text.data[i];
-        bool plain = (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
-        if (!plain && (c == '\0' || strchr(others, c) == NULL)) return false;
+        if (!token_characters[(unsigned char)text.data[i]]) return false;
     }
     return text.length > 0;
 }
@@ -549,6 +566,28 @@ static void refuse(dp_http_request *request, unsigned status, const char *detail
     request->malformed_detail = detail;
 }
 
+/* Remembers the fields that decide where a message ends and whom it is for. */
+static void count_framing(dp_http_request *request, const dp_http_header *header)
+{
+    framing_facts *facts = &request->framing;
+    switch (header->name.length) {
+    case sizeof "Host" - 1:
+        facts->hosts += dp_slice_equal_ignoring_case(header->name, DP_SLICE_LITERAL("Host"));
+        break;
+    case sizeof "Content-Length" - 1:
+        if (!dp_slice_equal_ignoring_case(header->name, DP_SLICE_LITERAL("Content-Length"))) break;
+        facts->lengths++;
+        facts->length = header->value;
+        break;
+    case sizeof "Transfer-Encoding" - 1:
+        if (!dp_slice_equal_ignoring_case(header->name, DP_SLICE_LITERAL("Transfer-Encoding"))) break;
+        facts->codings++;
+        facts->coding = header->value;
+        break;
+    default: break; /* any other length is another field */
+    }
+}
+
 static enum MHD_Result collect_header(void *context, enum MHD_ValueKind kind, const char *name,
                                       size_t name_length, const char *value, size_t value_length)
 {
@@ -561,6 +600,7 @@ static enum MHD_Result collect_header(void *context, enum MHD_ValueKind kind, co
     dp_http_header *header = &request->headers[request->header_count++];
     header->name = dp_slice_make(name, name_length);
     header->value = dp_slice_make(value == NULL ? "" : value, value == NULL ? 0 : value_length);
+    count_framing(request, header);
     if (!is_token(header->name)) refuse(request, 400, "A header name has a character that is not allowed");
     if (!is_field_value(header->value)) refuse(request, 400, "A header value has a control character");
     return MHD_YES;
@@ -569,13 +609,11 @@ static enum MHD_Result collect_header(void *context, enum MHD_ValueKind kind, co
 /* The shapes that request smuggling is made of (RFC 9112, section 6.3 and 3.2). */
 static void check_framing(dp_http_request *request, const char *version)
 {
-    dp_slice length = {"", 0};
-    dp_slice coding = {"", 0};
-    size_t lengths = dp_http_request_header_count(request, "Content-Length");
-    size_t codings = dp_http_request_header_count(request, "Transfer-Encoding");
-    size_t hosts = dp_http_request_header_count(request, "Host");
-    dp_http_request_header(request, "Content-Length", &length);
-    dp_http_request_header(request, "Transfer-Encoding", &coding);
+    dp_slice length = request->framing.length;
+    dp_slice coding = request->framing.coding;
+    unsigned lengths = request->framing.lengths;
+    unsigned codings = request->framing.codings;
+    unsigned hosts = request->framing.hosts;
     uint64_t bytes = 0;
     if (lengths > 1) refuse(request, 400, "Content-Length is given more than once");
     if (lengths > 0 && codings > 0)

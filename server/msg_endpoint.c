@@ -4,8 +4,6 @@
  * other requests can see changes under the application's lock; a request of another event thread is only
  * marked and woken, it answers on its own thread.
  */
-#include <stdio.h>
-
 #include "server/exchange.h"
 #include "server/request_target.h"
 
@@ -26,9 +24,10 @@ static dp_log_field correlation_field(const dp_exchange *exchange)
 
 static void respond_value(dp_exchange *exchange)
 {
-    char json[64];
-    int length = snprintf(json, sizeof json, "{\"message_id\":\"%s\"}", exchange->value);
-    dp_exchange_respond_json(exchange, 200, dp_slice_make(json, (size_t)length));
+    /* Formatting by hand: this is the answer whose rate people measure. */
+    char json[] = "{\"message_id\":\"00000000-0000-0000-0000-000000000000\"}";
+    memcpy(json + strlen("{\"message_id\":\""), exchange->value, DP_UUID_TEXT_BYTES - 1);
+    dp_exchange_respond_json(exchange, 200, dp_slice_make(json, sizeof json - 1));
 }
 
 static void respond_timeout(dp_exchange *exchange)
