@@ -1,5 +1,9 @@
 #include "state/postgres_session.h"
 
+#define STANDBY_HINT                                                                                         \
+    "a standby or read-only server is not written to: name all hosts in the DSN with "                       \
+    "target_session_attrs=read-write"
+
 /* What a SQLSTATE means to the caller, longest match first. `drop` marks a connection that is of no more use.
  */
 static const struct meaning {
@@ -9,12 +13,13 @@ static const struct meaning {
     const char *hint;
 } meanings[] = {
     {"08", DP_STATUS_REMOTE, true, NULL},
-    {"0A000", DP_STATUS_BUSY, true, NULL}, /* a cached plan that a migration has made invalid */
+    /* BEGIN READ WRITE on a standby, or a cached plan that a migration has made invalid: connecting again
+       helps. */
+    {"0A000", DP_STATUS_REMOTE, true, STANDBY_HINT},
     {"22", DP_STATUS_DATA, false, NULL},
     {"23505", DP_STATUS_CONFLICT, false, NULL},
     {"23", DP_STATUS_DATA, false, NULL},
-    {"25006", DP_STATUS_REMOTE, true,
-     "the server is a standby or read-only: name all hosts in the DSN with target_session_attrs=read-write"},
+    {"25006", DP_STATUS_REMOTE, true, STANDBY_HINT},
     {"25P03", DP_STATUS_REMOTE, true, NULL},
     {"26000", DP_STATUS_REMOTE, true, "a pooler in between must keep sessions (pool_mode = session)"},
     {"3F000", DP_STATUS_USAGE, false, "run: dpone state migrate"},

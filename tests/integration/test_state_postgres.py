@@ -5,6 +5,8 @@ import json
 import os
 import random
 import re
+import shutil
+import socket
 import subprocess
 import sys
 import threading
@@ -315,8 +317,44 @@ class Sender:
             time.sleep(0.05)
 
 
+class Server(DponeServer):
+    """Can be started again on the port it had."""
+
+    def start_on(self, port):
+        self.flags = ["--port", port]
+        self.start()
+
+
+class Nginx(DponeServer):
+    """nginx in front of several servers; only what a sender needs of a server."""
+
+    def __init__(self, ports):
+        super().__init__()
+        self._ports = ports
+
+    def start(self):
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.port = probe.getsockname()[1]
+        path = os.path.join(self.directory, "nginx.conf")
+        upstream = "".join(f"server 127.0.0.1:{port} max_fails=1 fail_timeout=1s;" for port in self._ports)
+        folders = "".join(f"{name}_temp_path {self.directory}/{name};" for name in
+                          ("client_body", "proxy", "fastcgi", "uwsgi", "scgi"))
+        with open(path, "w", encoding="ascii") as file:
+            file.write(f"""daemon off; worker_processes 1; pid {self.directory}/nginx.pid; error_log {self.directory}/error.log;
+                {"user root;" if os.geteuid() == 0 else ""} events {{ }}
+                http {{ access_log off; {folders} upstream dpone {{ {upstream} keepalive 8; }}
+                server {{ listen 127.0.0.1:{self.port}; client_max_body_size 16m; location / {{
+                    proxy_pass http://dpone; proxy_http_version 1.1; proxy_set_header Connection "";
+                    proxy_set_header Host $host; proxy_next_upstream error timeout non_idempotent; }} }} }}""")
+        program = shutil.which("nginx", path=os.environ["PATH"] + ":/usr/sbin") or "nginx"
+        self._log = open(self.log_path, "ab")
+        self.process = subprocess.Popen([program, "-c", path, "-p", self.directory], stdout=subprocess.PIPE, stderr=self._log)
+        self.wait_until_healthy()
+
+
 def start_servers(test, count, dsn):
-    servers = [DponeServer(state=dsn) for _ in range(count)]
+    servers = [Server(state=dsn) for _ in range(count)]
     for server in servers:
         server.start()
         test.addCleanup(server.stop)
@@ -324,9 +362,9 @@ def start_servers(test, count, dsn):
 
 
 class SeveralServersTest(unittest.TestCase):
-    def run_streams(self, servers, schema, stream_count, transaction_count, meanwhile):
+    def run_streams(self, servers, schema, stream_count, transaction_count, meanwhile, through=None):
         """Transactions of several streams, some of them in parts sent to different servers; all must be stored once."""
-        senders = [Sender(servers, f"p{index}", index) for index in range(stream_count)]
+        senders = [Sender(through or servers, f"p{index}", index) for index in range(stream_count)]
         failures = []
 
         def run(sender):
@@ -365,6 +403,22 @@ class SeveralServersTest(unittest.TestCase):
         schema = new_schema()
         servers = start_servers(self, 3, state_dsn(schema))
         self.run_streams(servers, schema, 4, 15, lambda: time.sleep(0.05))
+
+    def test_servers_behind_nginx_are_killed_at_random(self):
+        """As docs/state-postgres.md has it: nginx repeats a request on the next server."""
+        schema = new_schema()
+        servers = start_servers(self, 3, state_dsn(schema))
+        chance = random.Random(11)
+        with Nginx([server.port for server in servers]) as nginx:
+            def kill_one():
+                time.sleep(chance.random() * 0.3)
+                victim = chance.choice(servers)
+                port = str(victim.port)
+                victim.stop(9)
+                victim.start_on(port)
+
+            senders = self.run_streams(servers, schema, 2, 20, kill_one, through=[nginx])
+            self.assertTrue(all(sender.lines for sender in senders))
 
     def test_servers_are_killed_at_random(self):
         schema = new_schema()
@@ -531,6 +585,107 @@ class FaultTest(unittest.TestCase):
             sender.deliver(transaction(901, "0/2000", 3), "0/2000")
             self.assertEqual(server.json("GET", "/ready")[0], 200)
             self.check(sender)
+
+
+class Standby(PostgresServer):
+    """A hot standby of another server."""
+
+    def __init__(self, primary):
+        super().__init__(settings={"max_connections": "100"}, start=False)  # not less than the primary
+        try:
+            subprocess.run(["rm", "-r", self.data], check=True)
+            subprocess.run(self._as_user([self.binary("pg_basebackup"), "-h", primary.socket_dir, "-p", str(primary.port),
+                                          "-U", "postgres", "-D", self.data, "--checkpoint=fast", "--no-sync", "-R"]),
+                           check=True, env=self.environment(), cwd="/")
+            self._settings["primary_conninfo"] = f"host={primary.socket_dir} port={primary.port} user=postgres"
+            self._write_settings()
+            self.start()
+        except BaseException:
+            self.cleanup()
+            raise
+
+    def _ready(self):
+        try:
+            self.query("SELECT 1")
+            return True
+        except Exception:
+            return False
+
+
+class FailoverTest(unittest.TestCase):
+    def test_servers_follow_a_promotion_and_lose_nothing(self):
+        with PostgresServer(fsync=True) as primary, Standby(primary) as standby:
+            primary.psql("ALTER SYSTEM SET synchronous_standby_names = '*'")
+            primary.psql("SELECT pg_reload_conf()")
+            while primary.query_value("SELECT count(*) FROM pg_stat_replication WHERE sync_state = 'sync'") != "1":
+                time.sleep(0.05)
+            dsn = (f"postgresql://postgres@127.0.0.1:{primary.port},127.0.0.1:{standby.port}/postgres"
+                   "?target_session_attrs=read-write")
+            servers = start_servers(self, 2, dsn)
+            sender = Sender(servers, "orders", 3)
+            half = threading.Event()
+            failures = []
+
+            def run():
+                try:
+                    for number in range(1, 201):
+                        end = f"0/{number * 0x1000:X}"
+                        sender.deliver(transaction(900 + number, end, 20), end)
+                        if number == 60:
+                            half.set()
+                except Exception as failure:
+                    failures.append(failure)
+                half.set()
+
+            thread = threading.Thread(target=run)
+            thread.start()
+            half.wait()
+            primary.stop("immediate")
+            standby.psql("SELECT pg_promote()")
+            thread.join()
+            self.assertEqual(failures, [])
+            lines = [json.loads(line) for line in pipeline.journal(servers[0].url)]
+            self.assertEqual(lines, sender.lines)
+            self.assertIn(503, sender.replies)
+
+    def test_a_standby_is_read_but_never_written(self):
+        with Standby(postgres) as standby:
+            schema = new_schema()
+            server = DponeServer(state=state_dsn(schema))
+            server.start()
+            self.addCleanup(server.stop)
+            self.assertEqual(Batch(transaction(900, "0/1000", 3), "0/1000").send(server)[0], 200)
+            position = postgres.query_value("SELECT pg_current_wal_lsn()")
+            while standby.query_value(f"SELECT pg_last_wal_replay_lsn() >= '{position}'") != "t":
+                time.sleep(0.05)
+            dsn = f"{standby.dsn()}?dpone_schema={schema}"
+            done = subprocess.run([os.environ["DPONE_BINARY"], "state", "status", "--state", dsn], stdout=subprocess.PIPE, check=True)
+            self.assertIn(b"1 transactions, 3 events", done.stdout)
+            with self.assertRaisesRegex(RuntimeError, "standby or read-only"):
+                DponeServer(state=dsn).start()
+
+
+class RetentionTest(unittest.TestCase):
+    def test_what_an_offset_has_passed_can_be_pruned_while_servers_write(self):
+        schema = new_schema()
+        servers = start_servers(self, 2, state_dsn(schema))
+        sender = Sender(servers, "orders", 5)
+        for number in range(1, 41):
+            sender.deliver(transaction(900 + number, f"0/{number * 0x1000:X}", 25), f"0/{number * 0x1000:X}")
+        prune = [os.environ["DPONE_BINARY"], "state", "prune", "--state", state_dsn(schema), "--pipeline", "orders", "--to", "0/1E000"]
+        refused = subprocess.run(prune, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        self.assertEqual(refused.returncode, 1, refused.stderr)
+        body = json.dumps({"token": "0/28000", "snapshot_complete": True})
+        path = "/v1/pipelines/orders/offsets/postgres_logical/*/*"
+        self.assertEqual(servers[0].json("PUT", path, {"Content-Type": "application/json"}, body)[0], 200)
+        done = subprocess.run(prune, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertEqual(len(stored(schema)), 10 * 25)
+        self.assertEqual(postgres.query_value(f"SELECT count(*) FROM {schema}.dpone_event"), str(10 * 25))
+        lines = transaction(901, "0/1000", 25) + transaction(902, "0/2000", 25)  # pruned: counts as seen
+        reply = Batch(lines, "0/2000").send(servers[1])
+        self.assertEqual((reply[0], reply[2]["duplicates"]), (200, 50))
+        sender.deliver(transaction(941, "0/29000", 5), "0/29000")
 
 
 if __name__ == "__main__":
