@@ -13,9 +13,9 @@ static const dp_option options[] = {
      .argument = "NAME",
      .help = "the pipeline it must be of [default: whatever the manifest says]"},
     {.name = "journal", .help = "compare with the journal too"},
-    DP_OPTION_SERVER,
+    DP_OPTION_JOURNAL_SERVER,
     DP_OPTION_STATE,
-    DP_OPTION_TOKEN_FILE,
+    DP_OPTION_JOURNAL_TOKEN_FILE,
     {.name = NULL},
 };
 

@@ -11,7 +11,7 @@
         .name = "pipeline", .argument = "NAME", .help = "the pipeline's name in the journal",                \
         .required = true                                                                                     \
     }
-#define DP_OPTION_SERVER                                                                                     \
+#define DP_OPTION_JOURNAL_SERVER                                                                             \
     {                                                                                                        \
         .name = "server", .argument = "URL", .help = "the dpone server whose journal is meant",              \
         .default_text = "http://127.0.0.1:8000", .environment = "DPONE_SERVER"                               \
@@ -21,7 +21,7 @@
         .name = "state", .argument = "DSN",                                                                  \
         .help = "the journal in this state database instead: sqlite:PATH or postgresql://..."                \
     }
-#define DP_OPTION_TOKEN_FILE                                                                                 \
+#define DP_OPTION_JOURNAL_TOKEN_FILE                                                                         \
     {                                                                                                        \
         .name = "token-file", .argument = "FILE", .help = "file that holds the server's bearer token",       \
         .environment = "DPONE_TOKEN_FILE"                                                                    \

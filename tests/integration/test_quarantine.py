@@ -1,0 +1,130 @@
+"""dpone cdc quarantine: poison is kept with its reason, mended, delivered with the id it should have had, or discarded."""
+import json
+import os
+import shutil
+import sys
+import tempfile
+import unittest
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+from support import pipeline  # noqa: E402
+from support.batch import event_id  # noqa: E402
+from support.downstream import Downstream  # noqa: E402
+from support.dpone import dpone  # noqa: E402
+from support.dpone_server import DponeServer  # noqa: E402
+
+ORDERS = os.path.join(os.environ["DPONE_SOURCE_DIR"], "examples", "captures", "orders.pgoutput.csv")
+
+
+class QuarantineTest(unittest.TestCase):
+    def setUp(self):
+        self.directory = tempfile.mkdtemp(prefix="dpone-quarantine-")
+        self.addCleanup(shutil.rmtree, self.directory)
+        self.server = DponeServer(state=f"sqlite:{self.directory}/journal.db")
+        self.server.start()
+        self.addCleanup(self.server.stop)
+        code, summary, errors = pipeline.run(self.server.url, ORDERS, "--unique-key", "public.customers=nowhere",
+                                             "--on-poison", "quarantine")
+        self.assertEqual((code, summary["quarantined"]), (0, 3), errors)
+        self.entries = self.list()
+
+    def quarantine(self, *words):
+        return dpone("cdc", "quarantine", words[0], "--pipeline", "orders", "--server", self.server.url, *words[1:])
+
+    def list(self, *options):
+        done = self.quarantine("list", "--format", "json", *options)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        return [json.loads(line) for line in done.stdout.splitlines()]
+
+    def id_of(self, index):
+        return str(self.entries[index]["quarantine_id"])
+
+    def test_entries_hold_reason_place_and_the_event(self):
+        self.assertEqual([entry["reason"] for entry in self.entries], ["key_missing"] * 3)
+        self.assertEqual({entry["source_table"] for entry in self.entries}, {"customers"})
+        self.assertEqual(self.entries[0]["event"]["event_id"], None)
+        self.assertIn("Ada Lovelace", json.dumps(self.entries[0]["event"]))
+        shown = json.loads(self.quarantine("show", "--id", self.id_of(0)).stdout)
+        self.assertEqual(shown, self.entries[0])
+        self.assertIn("nowhere", self.quarantine("list").stdout)
+
+    def test_with_another_key_a_change_gets_the_id_that_it_should_have_had_and_arrives_once(self):
+        expected = event_id(self.entries[0]["event"], ["id"])
+        with Downstream() as downstream:
+            for name in ("first", "second"):
+                options = ["--id", self.id_of(0), "--unique-key", "public.customers=id", "--endpoint", downstream.url,
+                           "--why", "the right key", "--who", "tester"]
+                done = self.quarantine("replay", *options)
+                if name == "first":
+                    self.assertEqual(done.returncode, 0, done.stderr)
+                    self.assertEqual(json.loads(done.stdout), {"replayed": int(self.id_of(0)), "duplicate": False})
+                else:
+                    self.assertEqual(done.returncode, 1, "an entry is replayed once")
+            self.assertEqual(downstream.event_ids(), [expected])
+        entry = self.list("--entries", "replayed")[0]
+        self.assertEqual((entry["resolved_by"], entry["resolution"]), ("tester", "the right key"))
+        audit = self.server.json("GET", "/v1/pipelines/orders/audit")[2]["audit"]
+        self.assertEqual((audit[0]["action"], audit[0]["who"]), ("quarantine.replayed", "tester"))
+
+    def test_without_a_key_the_row_is_hashed_as_everywhere(self):
+        done = self.quarantine("replay", "--id", self.id_of(1), "--why", "no key")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        status, _, body = self.server.request(
+            "GET", f"/v1/pipelines/orders/events?source=file%3Aorders.pgoutput.csv%23quarantine-{self.id_of(1)}")
+        if status == 404:
+            status, _, body = self.server.request(
+                "GET", f"/v1/pipelines/orders/events?source=%23quarantine-{self.id_of(1)}")
+        self.assertEqual(status, 200, body)
+        self.assertEqual(json.loads(body.split(b"\n")[0])["event_id"], event_id(self.entries[1]["event"]))
+
+    def test_a_mended_event_is_taken_from_a_file(self):
+        event = dict(self.entries[2]["event"])
+        event["data"] = {**event["data"], "nowhere": "mended \u00e9 \u0001\n\u2028"}
+        path = f"{self.directory}/mended.json"
+        with open(path, "w", encoding="utf-8") as file:
+            json.dump(event, file)
+        options = ["--id", self.id_of(2), "--unique-key", "public.customers=nowhere", "--why", "added"]
+        with Downstream() as downstream:
+            still = self.quarantine("replay", *options, "--endpoint", downstream.url)
+            self.assertEqual(still.returncode, 4)
+            self.assertIn("nowhere", still.stderr)
+            done = self.quarantine("replay", *options, "--event", path, "--endpoint", downstream.url)
+            self.assertEqual(done.returncode, 0, done.stderr)
+            self.assertEqual(downstream.event_ids(), [event_id(event, ["nowhere"])])
+
+    def test_an_endpoint_that_refuses_leaves_the_entry_open(self):
+        with Downstream() as downstream:
+            downstream.refuse_with = 422
+            done = self.quarantine("replay", "--id", self.id_of(0), "--endpoint", downstream.url, "--why", "x")
+            self.assertEqual(done.returncode, 1)
+        self.assertEqual(len(self.list()), 3)
+
+    def test_discarding_takes_all_or_none_and_says_who_and_why(self):
+        done = self.quarantine("discard", "--id", self.id_of(0), "--id", "999999", "--why", "test rows")
+        self.assertEqual(done.returncode, 1)
+        self.assertEqual(len(self.list()), 3)
+        done = self.quarantine("discard", "--id", self.id_of(0), "--id", self.id_of(2), "--why", "test rows", "--who", "tester")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertEqual([entry["quarantine_id"] for entry in self.list()], [self.entries[1]["quarantine_id"]])
+        self.assertEqual(len(self.list("--entries", "all")), 3)
+        audit = self.server.json("GET", "/v1/pipelines/orders/audit")[2]["audit"]
+        self.assertEqual([row["action"] for row in audit], ["quarantine.discarded"] * 2)
+        self.assertEqual({row["why"] for row in audit}, {"test rows"})
+
+    def test_an_entry_of_another_pipeline_is_not_touched(self):
+        done = dpone("cdc", "quarantine", "discard", "--pipeline", "other", "--server", self.server.url, "--id", self.id_of(0),
+                     "--why", "x")
+        self.assertEqual(done.returncode, 1)
+        self.assertEqual(len(self.list()), 3)
+
+    def test_export_writes_what_list_shows(self):
+        path = f"{self.directory}/poison.ndjson"
+        done = self.quarantine("export", "--output", path)
+        self.assertEqual(json.loads(done.stdout), {"exported": 3})
+        with open(path, encoding="utf-8") as file:
+            self.assertEqual([json.loads(line) for line in file], self.entries)
+        self.assertEqual(self.quarantine("export", "--output", path).returncode, 2)
+
+
+if __name__ == "__main__":
+    unittest.main()
