@@ -28,6 +28,7 @@
       "a replay read a receipt but recorded no progress")                                                    \
     X(REPLAY_PROGRESS_SAVED, "replay_progress_saved", "replay", "a replay recorded its progress")            \
     X(REPLAY_LOADED, "replay_loaded", "replay", "a replay sent everything but recorded no outcome")          \
+    X(FOLLOW_TAKEN, "follow_taken", "follow", "a consumer took a batch that is not committed")               \
     X(PRUNE_STEP_DONE, "prune_step_done", "prune", "a step of pruning is durable")
 
 typedef enum dp_crash_point_name {

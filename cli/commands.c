@@ -16,6 +16,7 @@ const dp_command *const dp_commands[] = {
     &dp_command_cdc_export,
     &dp_command_cdc_verify,
     &dp_command_cdc_replay,
+    &dp_command_cdc_follow,
     &dp_command_cdc_quarantine_list,
     &dp_command_cdc_quarantine_show,
     &dp_command_cdc_quarantine_export,

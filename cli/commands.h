@@ -15,6 +15,7 @@ extern const dp_command dp_command_cdc_status;
 extern const dp_command dp_command_cdc_export;
 extern const dp_command dp_command_cdc_verify;
 extern const dp_command dp_command_cdc_replay;
+extern const dp_command dp_command_cdc_follow;
 extern const dp_command dp_command_cdc_quarantine_list;
 extern const dp_command dp_command_cdc_quarantine_show;
 extern const dp_command dp_command_cdc_quarantine_export;

@@ -1,0 +1,38 @@
+/* Follows a journal as a named consumer: reads what is new, hands it on, and only then commits the consumer's
+ * own offset. A consumer is found in the offset store as the pipeline `<pipeline>/consumers/<name>`, so
+ * retention keeps what it has not read (services/prune.h) and `dpone offsets` shows and moves it. At least
+ * once: a kill between handing on and committing hands the same batch on again. One thread.
+ */
+#ifndef DPONE_SERVICES_FOLLOW_H
+#define DPONE_SERVICES_FOLLOW_H
+
+#include <signal.h>
+
+#include "services/journal_link.h"
+
+typedef struct dp_follow_options {
+    dp_journal_link *link; /* opened for writing: the offset is committed through it */
+    dp_stream_choice stream;
+    const char *consumer;
+    const dp_offset *from; /* where a consumer without an offset begins; NULL: where the journal begins */
+    uint64_t batch_events; /* hand on after the transaction that reaches so many */
+    unsigned poll_ms;      /* how often is looked for more */
+    bool until_end;        /* end when nothing is left instead of waiting */
+    const volatile sig_atomic_t *stop;
+    void *context;
+    /* Takes whole transactions as lines; they are committed when it returns OK. */
+    dp_status (*take)(void *context, dp_slice lines, dp_error *error);
+} dp_follow_options;
+
+typedef struct dp_follow_summary {
+    uint64_t batches;
+    uint64_t events;
+    uint64_t transactions;
+    bool has_offset;
+    dp_offset offset; /* committed */
+} dp_follow_summary;
+
+/* Until the end, a stop, or an error; OK for the first two. *summary is filled in always. */
+dp_status dp_follow(const dp_follow_options *options, dp_follow_summary *summary, dp_error *error);
+
+#endif
