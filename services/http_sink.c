@@ -362,13 +362,17 @@ dp_status dp_http_sink_open(const dp_http_sink_options *options, dp_batch_sink *
     http_sink *self = calloc(1, sizeof *self);
     if (self == NULL) return dp_error_no_memory(error, "a sink");
     dp_status status = DP_STATUS_OK;
+    /* RFC 3986 section 5.2.4: every client takes these out of a path, escaped or not. */
+    if (strcmp(options->pipeline, ".") == 0 || strcmp(options->pipeline, "..") == 0)
+        status = dp_error_set(error, DP_STATUS_USAGE, "--pipeline: '%s' cannot be part of a URL",
+                              options->pipeline);
     if (options->token != NULL)
         snprintf(self->authorization, sizeof self->authorization, "Bearer %s", options->token);
-    if (!build_url(self->batches_url, options->pipeline, "/batches") ||
-        !build_url(self->offsets_url, options->pipeline, "/offsets") ||
-        !build_url(self->quarantine_url, options->pipeline, "/quarantine") ||
-        !build_url(self->pipeline_url, options->pipeline, "") ||
-        !build_url(self->source_url, options->pipeline, "/source")) {
+    if (status == DP_STATUS_OK && (!build_url(self->batches_url, options->pipeline, "/batches") ||
+                                   !build_url(self->offsets_url, options->pipeline, "/offsets") ||
+                                   !build_url(self->quarantine_url, options->pipeline, "/quarantine") ||
+                                   !build_url(self->pipeline_url, options->pipeline, "") ||
+                                   !build_url(self->source_url, options->pipeline, "/source"))) {
         status = dp_error_set(error, DP_STATUS_USAGE, "--pipeline: the name is too long");
     }
     if (status == DP_STATUS_OK) status = open_client(self, options, error);

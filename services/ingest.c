@@ -275,7 +275,7 @@ void dp_journal_api_ingest(dp_journal_api *api, dp_slice pipeline, dp_slice idem
     dp_error error = DP_ERROR_INIT;
     const dp_batch *batch;
     journal_reply_begin(reply);
-    if (!check_key(idempotency_key, key_count, reply)) return;
+    if (!check_key(idempotency_key, key_count, reply) || !journal_check_pipeline(pipeline, reply)) return;
     dp_batch_reader *parser = take_parser(api);
     if (parser == NULL) {
         dp_error_no_memory(&error, "a batch");

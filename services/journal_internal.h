@@ -54,6 +54,11 @@ void journal_give_reader(dp_journal_api *api, dp_store *reader, dp_status status
 /* Fills in the reply for a status of the store or the journal. */
 void journal_reply_failure(dp_api_reply *reply, dp_status status, const dp_error *error);
 
+#define JOURNAL_PIPELINE_NAME_BYTES 1023
+
+/* False when the reply says why no stream may be written under this name. */
+bool journal_check_pipeline(dp_slice name, dp_api_reply *reply);
+
 /* Ends a body that was written into reply->body. */
 void journal_reply_ok(dp_api_reply *reply);
 

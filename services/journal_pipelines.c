@@ -44,12 +44,23 @@ static void write_position(dp_json_writer *writer, const char *key, dp_backend b
 /* Streams come ordered by pipeline: the counts of one pipeline are written when the next begins. */
 typedef struct pipeline_list {
     dp_json_writer writer;
-    char name[1024];
+    char name[JOURNAL_PIPELINE_NAME_BYTES + 1];
     uint64_t streams;
     uint64_t transactions;
     uint64_t events;
     int64_t updated_at_us;
 } pipeline_list;
+
+bool journal_check_pipeline(dp_slice name, dp_api_reply *reply)
+{
+    if (name.length > 0 && name.length <= JOURNAL_PIPELINE_NAME_BYTES &&
+        memchr(name.data, '\0', name.length) == NULL) {
+        return true;
+    }
+    dp_api_reply_error(reply, 400, "pipeline_name_invalid",
+                       "the name of a pipeline must have 1 to 1023 bytes, none of them NUL");
+    return false;
+}
 
 static void end_pipeline(pipeline_list *self)
 {
@@ -384,6 +395,7 @@ static void reply_source(const source_change *change, dp_api_reply *reply)
 void dp_journal_api_put_source(dp_journal_api *api, dp_slice pipeline, dp_slice body, dp_api_reply *reply)
 {
     static const char *const allowed[] = {"source", "backend", "identity", "settings", "accept", NULL};
+    if (!journal_check_pipeline(pipeline, reply)) return;
     dp_error error = DP_ERROR_INIT;
     source_change change = {.merged = DP_BUFFER_INIT(1 << 20), .arena = dp_arena_new(16384, 16 << 20)};
     json_t *object = NULL;

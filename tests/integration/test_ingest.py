@@ -219,6 +219,19 @@ class IngestTest(unittest.TestCase):
 
     # --- limits and the store ---
 
+    def test_a_name_that_could_not_be_listed_is_refused(self):
+        for name, path in (("x" * 1024, "x" * 1024), ("a\0b", "a%00b")):
+            batch = Batch(transaction(900, "0/1000", 1), "0/1000", pipeline=name)
+            status, _, body = batch.send(self.server, pipeline=path)
+            self.assertEqual((status, body["code"]), (400, "pipeline_name_invalid"))
+            status, _, body = self.server.json("PUT", f"/v1/pipelines/{path}/source", {"Content-Type": "application/json"},
+                                               json.dumps({"source": "s", "backend": "postgres_logical", "identity": "v1"}))
+            self.assertEqual((status, body["code"]), (400, "pipeline_name_invalid"))
+        longest = "x" * 1023
+        self.accept(Batch(transaction(900, "0/1000", 1), "0/1000", pipeline=longest), pipeline=longest)
+        status, _, body = self.server.json("GET", "/v1/pipelines")
+        self.assertEqual((status, [entry["pipeline"] for entry in body["pipelines"]]), (200, [longest]))
+
     def test_too_large_is_413(self):
         large = Batch([event(900, 0, "0/F00", {"id": 1, "note": "x" * (9 << 20)}), commit(900, "0/1000", 1)], "0/1000")
         self.assertEqual(large.send(self.server)[0], 413)

@@ -79,6 +79,12 @@ class RunTest(unittest.TestCase):
                               env=clean_environment(DPONE_SERVER=self.server.url), cwd="/")
         self.assertEqual(done.returncode, 0, done.stderr)
 
+    def test_names_that_a_path_cannot_hold_are_refused(self):
+        for name in (".", ".."):
+            code, _, errors = pipeline.run(self.server.url, ORDERS, pipeline=name)
+            self.assertEqual(code, 2, errors)
+            self.assertIn("--pipeline", errors)
+
     def test_a_growing_file_is_followed(self):
         path = self.path("growing.csv", self.orders(last=9))
         run = self.start(path, *KEYS, "--batch-wait-ms", "10")
