@@ -41,7 +41,6 @@ struct dp_transport_handle {
     bool source_ended;
     bool connection_spoilt; /* the pooled connection had bytes in it that belong to no request */
     refusal refused;
-    int64_t started_us;
     int64_t last_progress_us; /* the last sign of life that is known */
     int64_t looked_at_us;     /* when the counters were asked last */
     curl_off_t sent_bytes;    /* as of then */
@@ -103,7 +102,6 @@ static size_t on_header(char *data, size_t size, size_t count, void *context)
 {
     dp_transport_handle *handle = context;
     dp_slice line = {data, size * count};
-    handle->last_progress_us = dp_clock_monotonic_us();
     if (dp_slice_starts_with(line, DP_SLICE_LITERAL("HTTP/"))) {
         begin_reply(handle, line);
         return line.length;
@@ -126,7 +124,6 @@ static size_t on_body(char *data, size_t size, size_t count, void *context)
     dp_transport_handle *handle = context;
     dp_transport_exchange *exchange = handle->exchange;
     dp_slice part = {data, size * count};
-    handle->last_progress_us = dp_clock_monotonic_us();
     bool to_sink = exchange->sink != NULL && exchange->http_status >= 200 && exchange->http_status < 300;
     if (to_sink) {
         exchange->sink_written = true;
@@ -144,7 +141,6 @@ static size_t on_read(char *out, size_t size, size_t count, void *context)
     dp_transport_handle *handle = context;
     const dp_client_body_source *source = handle->exchange->source;
     size_t length = 0;
-    handle->last_progress_us = dp_clock_monotonic_us();
     if (!source->read(source->context, out, size * count, &length) || length > size * count) {
         refuse(handle, REFUSAL_CALLER);
         return CURL_READFUNC_ABORT;
@@ -255,7 +251,7 @@ static int on_request_begins(void *context, char *peer, char *local, int peer_po
         return CURL_PREREQFUNC_ABORT; /* closes the connection */
     }
     handle->request_begun = true;
-    handle->last_progress_us = handle->looked_at_us = dp_clock_monotonic_us();
+    handle->looked_at_us = 0; /* the clock begins when it is read next */
     return CURL_PREREQFUNC_OK;
 }
 
@@ -475,7 +471,7 @@ static void reset_for_start(dp_transport_handle *handle, dp_transport_exchange *
     exchange->end = DP_EXCHANGE_NO_CONNECTION;
     exchange->http_status = exchange->http_version = 0;
     exchange->sink_written = exchange->reused = false;
-    exchange->connect_us = exchange->first_byte_us = exchange->total_us = 0;
+    exchange->connect_us = exchange->first_byte_us = 0;
     exchange->message[0] = '\0';
     exchange->next_ended = NULL;
     dp_buffer_clear(&exchange->reply->head);
@@ -486,7 +482,7 @@ static void reset_for_start(dp_transport_handle *handle, dp_transport_exchange *
     handle->connection_spoilt = false;
     handle->refused = REFUSAL_NONE;
     handle->sent_bytes = handle->received_bytes = 0;
-    handle->started_us = handle->last_progress_us = dp_clock_monotonic_us();
+    handle->looked_at_us = 0;
 }
 
 static bool cannot_start(dp_transport_exchange *exchange)
@@ -578,7 +574,6 @@ static void read_timing(dp_transport_handle *handle)
     dp_transport_exchange *exchange = handle->exchange;
     curl_off_t first_byte = 0;
     long connections = 0;
-    exchange->total_us = dp_clock_monotonic_us() - handle->started_us;
     curl_easy_getinfo(handle->easy, CURLINFO_STARTTRANSFER_TIME_T, &first_byte);
     curl_easy_getinfo(handle->easy, CURLINFO_NUM_CONNECTS, &connections);
     exchange->first_byte_us = first_byte;
@@ -662,9 +657,8 @@ static bool still_sending(const dp_transport_handle *handle)
     return handle->sent_bytes < (curl_off_t)exchange->body.length;
 }
 
-/* libcurl's counters say what no callback does: how much of a body in memory the socket has taken, and bytes
- * of a line that is not complete. They are asked four times within the shorter limit, not for every packet.
- */
+/* libcurl's counters say whether anything has moved, in either direction. They are asked four times within
+ * the shorter limit instead of at every packet: reading the clock costs as much as handling a small one. */
 static int64_t look_interval_us(const dp_client_config *config)
 {
     uint32_t read_ms = config->timeouts.read_ms;
@@ -676,8 +670,12 @@ static void look_at_counters(dp_transport_handle *handle, int64_t now_us)
 {
     curl_off_t sent = 0;
     curl_off_t received = 0;
+    long head = 0;
     curl_easy_getinfo(handle->easy, CURLINFO_SIZE_UPLOAD_T, &sent);
     curl_easy_getinfo(handle->easy, CURLINFO_SIZE_DOWNLOAD_T, &received);
+    curl_easy_getinfo(handle->easy, CURLINFO_HEADER_SIZE, &head);
+    received += head;
+    if (handle->looked_at_us == 0) handle->last_progress_us = now_us;
     if (sent != handle->sent_bytes || received != handle->received_bytes) handle->last_progress_us = now_us;
     handle->sent_bytes = sent;
     handle->received_bytes = received;
@@ -710,7 +708,8 @@ static int64_t check_time(dp_transport_handle *handle, int64_t now_us)
     int64_t look_us = INT64_MAX;
     if (handle->request_begun) {
         int64_t interval_us = look_interval_us(channel->config);
-        if (now_us >= handle->looked_at_us + interval_us) look_at_counters(handle, now_us);
+        if (handle->looked_at_us == 0 || now_us >= handle->looked_at_us + interval_us)
+            look_at_counters(handle, now_us);
         look_us = handle->looked_at_us + interval_us;
     }
     const char *why = NULL;
@@ -723,10 +722,9 @@ static int64_t check_time(dp_transport_handle *handle, int64_t now_us)
     return 0;
 }
 
-static int64_t end_the_overdue(dp_transport_channel *channel)
+static int64_t end_the_overdue(dp_transport_channel *channel, int64_t now_us)
 {
     int64_t next_us = INT64_MAX;
-    int64_t now_us = channel->active == NULL ? 0 : dp_clock_monotonic_us();
     for (dp_transport_handle *handle = channel->active, *following; handle != NULL; handle = following) {
         following = handle->next;
         int64_t check_us = check_time(handle, now_us);
@@ -743,30 +741,31 @@ static void perform(dp_transport_channel *channel)
     collect_ended(channel);
 }
 
-static int poll_timeout_ms(int64_t until_us)
+static int poll_timeout_ms(int64_t until_us, int64_t now_us)
 {
-    if (until_us == INT64_MAX) return 3600 * 1000;
-    int64_t left_us = until_us - dp_clock_monotonic_us();
-    if (left_us <= 0) return 0;
-    int64_t left_ms = (left_us + 999) / 1000;
-    return left_ms > 3600 * 1000 ? 3600 * 1000 : (int)left_ms;
+    const int64_t longest_ms = 3600 * 1000;
+    if (until_us <= now_us) return 0;
+    if (until_us - now_us >= longest_ms * 1000) return (int)longest_ms;
+    return (int)((until_us - now_us + 999) / 1000);
 }
 
 void dp_transport_run(dp_transport_channel *channel, int extra_fd, int64_t until_us, bool *extra_ready)
 {
     *extra_ready = false;
     if (channel->perform_due) perform(channel);
-    int64_t timer_us = end_the_overdue(channel);
     bool ended = channel->ended_first != NULL;
-    if (timer_us < until_us) until_us = timer_us;
     if (ended && extra_fd < 0) return;
+    int64_t now_us = dp_clock_monotonic_us();
+    int64_t timer_us = end_the_overdue(channel, now_us);
+    if (channel->ended_first != NULL) until_us = 0;
+    if (timer_us < until_us) until_us = timer_us;
     struct curl_waitfd extra = {.fd = extra_fd, .events = CURL_WAIT_POLLIN};
     unsigned extra_count = extra_fd < 0 ? 0 : 1;
-    int timeout_ms = ended ? 0 : poll_timeout_ms(until_us);
-    curl_multi_poll(channel->multi, extra_count == 0 ? NULL : &extra, extra_count, timeout_ms, NULL);
+    curl_multi_poll(channel->multi, extra_count == 0 ? NULL : &extra, extra_count,
+                    poll_timeout_ms(until_us, now_us), NULL);
     *extra_ready = extra_count == 1 && extra.revents != 0;
     if (channel->active != NULL) perform(channel);
-    end_the_overdue(channel);
+    if (channel->active != NULL) end_the_overdue(channel, dp_clock_monotonic_us());
 }
 
 /* A new handle's timer is due at once, so this runs what is new and nothing else. */

@@ -35,7 +35,6 @@ typedef struct dp_transport_exchange {
     bool reused;        /* a pooled connection carried it */
     int64_t connect_us; /* 0 when reused */
     int64_t first_byte_us;
-    int64_t total_us;
     char message[256]; /* why, when end is not REPLIED */
 
     dp_transport_handle *handle; /* private; NULL: not under way */

@@ -33,12 +33,12 @@ void dp_observe_attempt(const dp_operation *operation, dp_client_kind kind)
         .kind = kind,
         .http_status = dp_client_kind_has_status(kind) ? exchange->http_status : 0,
         .attempt = response->attempts,
-        .duration_us = exchange->total_us,
+        .duration_us = operation->attempt_us,
     };
     send_event(client, &event);
     dp_observe_log(client, DP_CLIENT_LOG_DEBUG, "%s: attempt %u: %s%sstatus %d, %.3f ms%s, request id %s",
                    operation->text.shown, response->attempts, dp_client_kind_name(kind),
-                   kind == DP_CLIENT_OK ? "" : ", ", event.http_status, (double)exchange->total_us / 1000,
+                   kind == DP_CLIENT_OK ? "" : ", ", event.http_status, (double)operation->attempt_us / 1000,
                    exchange->reused ? ", pooled connection" : "", response->request_id);
 }
 

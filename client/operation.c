@@ -111,7 +111,7 @@ static void fill_response(dp_operation *operation, dp_client_kind kind, bool ret
     if (response->attempts > 0) {
         response->timing.connect_us = exchange->connect_us;
         response->timing.first_byte_us = exchange->first_byte_us;
-        response->timing.attempt_us = exchange->total_us;
+        response->timing.attempt_us = operation->attempt_us;
     }
     if (!dp_client_kind_has_status(kind)) {
         response->fields = NULL;
@@ -125,12 +125,13 @@ static void fill_response(dp_operation *operation, dp_client_kind kind, bool ret
 }
 
 /* Everything is released already; `why` completes the sentence. */
-static void finish(dp_operation *operation, dp_client_kind kind, bool retryable, const char *why)
+static void finish_at(dp_operation *operation, dp_client_kind kind, bool retryable, const char *why,
+                      int64_t now_us)
 {
     dp_client *client = operation->driver->client;
     operation->state = DP_OPERATION_ENDED;
     dp_cancellation_leave(operation);
-    fill_response(operation, kind, retryable, dp_clock_monotonic_us());
+    fill_response(operation, kind, retryable, now_us);
     if (kind != DP_CLIENT_OK) {
         dp_error_clear(operation->error);
         dp_error_set_code(operation->error, dp_client_kind_status(kind, retryable), dp_client_kind_name(kind),
@@ -147,6 +148,11 @@ static void finish(dp_operation *operation, dp_client_kind kind, bool retryable,
         pthread_cond_broadcast(&client->nothing_in_flight);
     }
     pthread_mutex_unlock(&client->lock);
+}
+
+static void finish(dp_operation *operation, dp_client_kind kind, bool retryable, const char *why)
+{
+    finish_at(operation, kind, retryable, why, dp_clock_monotonic_us());
 }
 
 /* --- an attempt begins --- */
@@ -180,6 +186,7 @@ static void start_exchange(dp_operation *operation, int64_t now_us)
         return;
     }
     operation->response->attempts++;
+    operation->attempt_since_us = now_us;
     operation->state = DP_OPERATION_EXCHANGE;
     if (!dp_transport_start(driver->channel, &operation->exchange)) {
         give_everything_back(operation);
@@ -336,6 +343,7 @@ static void end_attempt(dp_operation *operation)
 
     int64_t now_us = dp_clock_monotonic_us();
     int64_t wait_us = 0;
+    operation->attempt_us = now_us - operation->attempt_since_us;
     pthread_mutex_lock(&client->lock);
     dp_retry_verdict verdict = decide(client, operation, asked, now_us, &wait_us);
     bool again = verdict == DP_RETRY_AGAIN;
@@ -357,7 +365,7 @@ static void end_attempt(dp_operation *operation)
     }
     char why[288] = "";
     if (outcome.kind == DP_CLIENT_OK) {
-        finish(operation, outcome.kind, false, why);
+        finish_at(operation, outcome.kind, false, why, now_us);
         return;
     }
     snprintf(why, sizeof why, "%s%s%s", operation->last_failure, outcome.retryable ? "; " : "",
@@ -508,6 +516,7 @@ dp_status dp_operation_start(dp_driver *driver, dp_operation *operation, const d
     operation->max_attempts = request->max_attempts > 0 ? request->max_attempts : config->retry.max_attempts;
     operation->sink_dirty = false;
     operation->last_failure[0] = '\0';
+    operation->attempt_us = 0;
     operation->started_us = now_us;
     operation->deadline_us = total_ms > 0 ? now_us + (int64_t)total_ms * 1000 : INT64_MAX;
     prepare_exchange(operation);

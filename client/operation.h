@@ -49,6 +49,8 @@ struct dp_operation {
     int64_t deadline_us;
     int64_t pool_since_us;
     int64_t pool_until_us;
+    int64_t attempt_since_us;
+    int64_t attempt_us; /* the last attempt's */
     int64_t backoff_since_us;
     int64_t backoff_until_us;
 
