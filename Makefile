@@ -8,7 +8,8 @@ PRESET ?= debug
 
 .DEFAULT_GOAL := help
 .PHONY: help deps build release demo test test-unit test-integration test-performance test-sanitizers lint format \
-        coverage fuzz bench captures ci install clean dev
+        coverage fuzz bench captures ci install clean dev docker-build docker-server docker-test \
+        docker-test-performance docker-test-all docker-clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "  %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -42,7 +43,7 @@ test-integration: build ## run the integration tests: they start their own Postg
 test-sanitizers: ## run the tests under AddressSanitizer + UndefinedBehaviorSanitizer, the threaded ones under ThreadSanitizer
 	@scripts/deps.sh build test
 	@scripts/build.sh asan && cd build/asan && ctest --output-on-failure -j$(JOBS)
-	@scripts/build.sh tsan && cd build/tsan && ctest --output-on-failure -j$(JOBS) -L unit
+	@scripts/build.sh tsan && cd build/tsan && ctest --output-on-failure -j$(JOBS) -R '^unit/|integration/test_server_(msg|v1)'
 
 test-performance: bench ## the benchmarks, in their short form
 
@@ -75,6 +76,25 @@ captures: ## make the captures in tests/captures again, from a real PostgreSQL
 ci: lint test test-sanitizers ## everything .ci/run checks, but for installing
 	@$(MAKE) --no-print-directory demo
 	@$(MAKE) --no-print-directory fuzz FUZZ_SECONDS=5
+
+docker-build: ## build the container image (needs a Docker engine)
+	@docker build -f docker/Dockerfile -t dpone .
+
+docker-server: docker-build ## run the test server in a container, in the foreground
+	@docker compose -f docker/docker-compose.yml up test-server
+
+docker-test: docker-build ## run the specification's example flow against the server in a container
+	@docker compose -f docker/docker-compose.yml up -d --wait test-server
+	@scripts/example_flow.sh http://127.0.0.1:8000; code=$$?; docker compose -f docker/docker-compose.yml down; exit $$code
+
+docker-test-performance: docker-build ## wrk against the server in a container
+	@docker compose -f docker/docker-compose.yml --profile load-test up --abort-on-container-exit load-test
+
+docker-test-all: docker-test docker-test-performance ## both
+
+docker-clean: ## remove the containers, the volume and the image
+	@docker compose -f docker/docker-compose.yml --profile dev --profile load-test down --volumes --remove-orphans
+	@docker image rm -f dpone
 
 install: release ## install to PREFIX (default /usr/local): program, library, headers, man pages, completion
 	@DESTDIR=$(DESTDIR) cmake --install build/release --prefix $(PREFIX)

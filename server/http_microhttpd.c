@@ -42,7 +42,6 @@ enum {
     LISTEN_BACKLOG = 4096,
     MAX_KEPT_REQUESTS = 256, /* per thread, for reuse */
     STREAM_BLOCK_BYTES = 65536,
-    IDLE_TIMEOUT_SECONDS = 120, /* of a connection that does not take its answer */
     LONGEST_POLL_MS = 1000,
     DRAIN_US = 100000,
     /* Above this many connections a thread ends each after its answer: an idle one that has been used holds
@@ -1143,7 +1142,7 @@ static bool start_daemon(event_loop *loop, const dp_http_options *options, int l
         flags, 0, NULL, NULL, handle, loop, MHD_OPTION_EXTERNAL_LOGGER, log_library, loop,
         MHD_OPTION_LISTEN_SOCKET, listen_file, MHD_OPTION_CONNECTION_LIMIT, connection_limit(options),
         MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)CONNECTION_MEMORY_BYTES, MHD_OPTION_CONNECTION_TIMEOUT,
-        (unsigned)IDLE_TIMEOUT_SECONDS, MHD_OPTION_STRICT_FOR_CLIENT, 1, MHD_OPTION_SIGPIPE_HANDLED_BY_APP, 1,
+        options->silence_timeout_s, MHD_OPTION_STRICT_FOR_CLIENT, 1, MHD_OPTION_SIGPIPE_HANDLED_BY_APP, 1,
         MHD_OPTION_UNESCAPE_CALLBACK, keep_encoded, NULL, MHD_OPTION_URI_LOG_CALLBACK, begin_request, loop,
         MHD_OPTION_NOTIFY_COMPLETED, complete_request, NULL, MHD_OPTION_NOTIFY_CONNECTION, notify_connection,
         loop, MHD_OPTION_ARRAY, tls, MHD_OPTION_END);

@@ -11,7 +11,7 @@
 #include "server/http.h"
 #include "server/service_notify.h"
 
-enum { WATCH_INTERVAL_MS = 500, MAX_PEM_BYTES = 1 << 20 };
+enum { WATCH_INTERVAL_MS = 500, MAX_PEM_BYTES = 1 << 20, MIN_SILENCE_S = 120 };
 
 typedef struct running {
     const dp_serve_options *options;
@@ -57,6 +57,15 @@ static void apply_timeouts(running *run)
         (int64_t)dp_settings_number(&run->settings, DP_SETTING_BODY_TIMEOUT) * 1000000);
 }
 
+/* Longer than every phase that has a deadline of its own. */
+static unsigned silence_timeout_s(const dp_settings *settings)
+{
+    uint64_t header_s = dp_settings_number(settings, DP_SETTING_HEADER_TIMEOUT);
+    uint64_t body_s = dp_settings_number(settings, DP_SETTING_BODY_TIMEOUT);
+    uint64_t longest_s = header_s > body_s ? header_s : body_s;
+    return (unsigned)(longest_s + 60 > MIN_SILENCE_S ? longest_s + 60 : MIN_SILENCE_S);
+}
+
 static dp_status start_http(running *run, dp_error *error)
 {
     const dp_settings *settings = &run->settings;
@@ -65,6 +74,7 @@ static dp_status start_http(running *run, dp_error *error)
         .port = (uint16_t)dp_settings_number(settings, DP_SETTING_PORT),
         .thread_count = (unsigned)dp_settings_number(settings, DP_SETTING_WORKERS),
         .max_connections = (unsigned)dp_settings_number(settings, DP_SETTING_MAX_CONNECTIONS),
+        .silence_timeout_s = silence_timeout_s(settings),
         .request_user_bytes = dp_application_request_bytes(),
         .tls_certificate = run->certificate.length == 0 ? NULL : run->certificate.data,
         .tls_key = run->key.length == 0 ? NULL : run->key.data,

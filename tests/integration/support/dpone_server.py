@@ -87,6 +87,8 @@ class DponeServer:
             self.process.stdout.close()
             self._log.close()
             self.process = None
+        if "Sanitizer" in self.log_text():
+            raise AssertionError("a sanitizer has reported: " + self.log_text()[-8000:])
         return self.exit_code
 
     def connect(self, timeout=60):
