@@ -55,7 +55,8 @@ typedef struct cdc_run {
 
     const dp_poison_record *poison; /* on its way into quarantine */
     dp_batch_mark transaction_start;
-    bool transaction_is_whole; /* all of the open transaction's lines are in `building` */
+    bool transaction_is_passed; /* its changes were left out, as its BEGIN told */
+    bool transaction_is_whole;  /* all of the open transaction's lines are in `building` */
     uint64_t transaction_poison_count;
     bool has_high_watermark;
     dp_lsn high_watermark;
@@ -489,7 +490,8 @@ static void start_transaction(cdc_run *run)
 static dp_status on_change(void *context, const dp_change *change, dp_error *error)
 {
     cdc_run *run = context;
-    if (is_passed(run, change)) return DP_STATUS_OK;
+    run->transaction_is_passed = is_passed(run, change);
+    if (run->transaction_is_passed) return DP_STATUS_OK;
     /* What is held back of the open transaction may fill a batch of its own. */
     while (dp_batch_writer_is_full(run->building)) {
         dp_status status = send_batch(run, error);
@@ -517,7 +519,10 @@ static dp_status on_change(void *context, const dp_change *change, dp_error *err
 
 static bool is_end_passed(const cdc_run *run, const dp_transaction_end *end)
 {
-    return !run->options->from_start && run->has_stored && end->end_position.value <= run->stored.value;
+    if (run->options->from_start || !run->has_stored) return false;
+    /* An offset that was set by hand may point into the commit record: passed as well. */
+    bool is_left_out = end->change_count > 0 && run->transaction_is_passed;
+    return is_left_out || end->end_position.value <= run->stored.value;
 }
 
 /* A transaction that the stored offset has passed is taken out again, unless parts of it are sent already. */

@@ -388,6 +388,20 @@ static void a_second_run_sends_nothing_that_the_offset_has_passed(void **state)
     assert_int_equal(f->stored_events, 11);
 }
 
+static void an_offset_inside_a_commit_record_has_passed_its_transaction(void **state)
+{
+    fixture *f = *state;
+    add_transaction(f, 900, 0x1000, 2);
+    add_transaction(f, 901, 0x2000, 2);
+    f->has_saved = true;
+    f->saved.value = 0x1000 - 8; /* the record begins 16 bytes before its end */
+    f->transactions[0].row_count = 0;
+    assert_run(f, DP_STATUS_OK);
+    assert_string_equal(f->order, "901:0 901:1 ");
+    assert_int_equal(f->summary.skipped_transaction_count, 1);
+    assert_int_equal(f->saved.value, 0x2000);
+}
+
 static void from_start_sends_all_again_and_the_offset_does_not_move(void **state)
 {
     fixture *f = *state;
@@ -626,6 +640,7 @@ int main(void)
         TEST(every_change_arrives_once_in_order_and_the_offset_follows),
         TEST(a_large_transaction_is_sent_in_parts_and_the_offset_waits_for_its_commit),
         TEST(a_second_run_sends_nothing_that_the_offset_has_passed),
+        TEST(an_offset_inside_a_commit_record_has_passed_its_transaction),
         TEST(from_start_sends_all_again_and_the_offset_does_not_move),
         TEST(a_sink_that_fails_gets_the_same_batch_until_it_takes_it),
         TEST(a_sink_that_fails_to_load_or_save_offsets_is_asked_again),
