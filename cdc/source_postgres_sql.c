@@ -21,6 +21,7 @@ enum {
 typedef struct sql_source {
     dp_postgres_link link;
     bool is_started;
+    bool is_peeking;    /* rows of a peek are still coming: nothing else may be asked */
     bool is_plain;      /* the plugin refused the richer options */
     bool has_delivered; /* delivered: the end of the last transaction handed over, not yet confirmed */
     dp_lsn delivered;
@@ -163,6 +164,27 @@ static void note_quiet_end(sql_source *source, dp_lsn end, dp_source_progress *p
     progress->idle_position = end;
 }
 
+/* Moves the slot to what was confirmed. A lost connection shows at the next poll; the slot may stay behind.
+ */
+static void advance(sql_source *source)
+{
+    dp_lsn position = source->link.position;
+    bool is_due = source->is_started && !source->is_peeking && source->link.has_position &&
+                  position.value > source->confirmed.value;
+    if (!is_due) return;
+    char text[DP_LSN_TEXT_BYTES];
+    dp_lsn_format(position, text);
+    dp_buffer sql = DP_BUFFER_INIT(MAX_SQL_BYTES);
+    dp_buffer_append_text(&sql, "SELECT pg_replication_slot_advance(");
+    dp_sql_put_literal(&sql, dp_slice_of_text(source->link.options.slot));
+    dp_buffer_append_format(&sql, ", '%s')", text);
+    const char *statement = dp_buffer_text(&sql);
+    dp_error cause = DP_ERROR_INIT;
+    if (statement != NULL && dp_postgres_query(source->link.session, statement, NULL, &cause) == DP_STATUS_OK)
+        source->confirmed = position;
+    dp_buffer_release(&sql);
+}
+
 static dp_status sql_poll(void *self, int timeout_ms, const dp_record_sink *sink,
                           dp_source_progress *progress, dp_error *error)
 {
@@ -181,7 +203,9 @@ static dp_status sql_poll(void *self, int timeout_ms, const dp_record_sink *sink
     dp_postgres_server server;
     dp_error cause = DP_ERROR_INIT;
     dp_status status = dp_postgres_read_server(source->link.session, &server, &cause);
+    source->is_peeking = true;
     if (status == DP_STATUS_OK) status = peek(source, sink, &row_count, &is_sink_fault, &cause);
+    source->is_peeking = false;
     if (is_sink_fault) {
         if (error->status == DP_STATUS_OK) *error = cause;
         return status;
@@ -189,6 +213,7 @@ static dp_status sql_poll(void *self, int timeout_ms, const dp_record_sink *sink
     if (status != DP_STATUS_OK) return lose(source, &cause, error);
     progress->has_high_watermark = true;
     progress->high_watermark = server.flushed;
+    advance(source);
     if (row_count > 0) return DP_STATUS_OK;
     note_quiet_end(source, server.flushed, progress);
     if (!progress->ended && !progress->has_idle_position) dp_clock_sleep_ms((unsigned)timeout_ms);
@@ -202,18 +227,7 @@ static dp_status sql_confirm(void *self, dp_lsn position, dp_error *error)
     source->link.has_position = true;
     source->link.position = position;
     if (source->has_delivered && position.value >= source->delivered.value) source->has_delivered = false;
-    if (!source->is_started || position.value <= source->confirmed.value) return DP_STATUS_OK;
-    char text[DP_LSN_TEXT_BYTES];
-    dp_lsn_format(position, text);
-    dp_buffer sql = DP_BUFFER_INIT(MAX_SQL_BYTES);
-    dp_buffer_append_text(&sql, "SELECT pg_replication_slot_advance(");
-    dp_sql_put_literal(&sql, dp_slice_of_text(source->link.options.slot));
-    dp_buffer_append_format(&sql, ", '%s')", text);
-    const char *statement = dp_buffer_text(&sql);
-    dp_error cause = DP_ERROR_INIT; /* a lost connection shows at the next poll; the slot may stay behind */
-    if (statement != NULL && dp_postgres_query(source->link.session, statement, NULL, &cause) == DP_STATUS_OK)
-        source->confirmed = position;
-    dp_buffer_release(&sql);
+    advance(source); /* or after the peek, whose rows are still coming */
     return DP_STATUS_OK;
 }
 

@@ -647,7 +647,10 @@ static dp_status settle(cdc_run *run, dp_error *error)
 {
     dp_status status = run->has_open_lines ? DP_STATUS_OK : send_batch(run, error);
     if (status == DP_STATUS_OK) status = finish_in_flight(run, error);
-    return status == DP_STATUS_OK ? save_offset(run, error) : status;
+    if (status == DP_STATUS_OK) status = save_offset(run, error);
+    /* Also when there was nothing to save: what was read may have been passed by the offset already. */
+    bool may_confirm = status == DP_STATUS_OK && run->has_passed && run->source->confirm != NULL;
+    return may_confirm ? run->source->confirm(run->source->self, run->passed, error) : status;
 }
 
 static void free_decoder(cdc_run *run)
@@ -675,7 +678,7 @@ static dp_status restart(cdc_run *run, dp_error *error)
     run->building_transaction_count = 0;
     run->has_open_lines = false;
     run->has_end = false;
-    run->sent_end = run->has_passed ? run->passed : (dp_lsn){0};
+    run->sent_end = (dp_lsn){0}; /* what the offset has passed may come again: it is skipped */
     return start_source(run, error);
 }
 

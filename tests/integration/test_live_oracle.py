@@ -105,6 +105,18 @@ class StaticLoadTest(LiveTest):
                     self.finish(name, slot)
                     self.drop(slot)
 
+    def test_a_reader_over_sql_is_killed_and_reads_what_it_has_passed_again(self):
+        for point in ("offset_saved", "gate_passed", "post_sent"):
+            with self.subTest(point=point):
+                name = f"sql_{point}"
+                slot = live.copy_slot(self.pg, name)
+                code, _, errors = live.run(self.pg, self.journal.url, name, slot, *BATCHES, "--transport", "sql",
+                                           environment={"DPONE_CRASH_AT": f"{point}:2"})
+                self.assertEqual(code, -signal.SIGKILL, errors)
+                self.finish(name, slot, "--transport", "sql")
+                self.assertEqual(self.finish(name, slot, "--transport", "sql", "--from-start")["accepted"], 0)
+                self.drop(slot)
+
     def test_two_consumers_fight_for_one_slot(self):
         slot = live.copy_slot(self.pg, "fight")
         fighters = [live.Follower(self.pg, self.journal.url, "fight", slot, *BATCHES) for _ in range(2)]
