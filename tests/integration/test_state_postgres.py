@@ -1,5 +1,6 @@
 """The journal on PostgreSQL through `dpone serve`: every rule that holds on SQLite, shared offsets, several servers on
 one state, and faults of the database and of the connection to it. Nothing acknowledged is missing, nothing is doubled."""
+import hashlib
 import itertools
 import json
 import os
@@ -208,6 +209,32 @@ class TablesTest(unittest.TestCase):
         self.assertEqual([json.loads(line) for line in pipeline.journal(other.url)], lines)
         self.assertEqual(Batch(lines, "0/1000").send(other)[1]["Idempotency-Replayed"], "true")
         self.assertEqual(Batch(transaction(901, "0/2000", 5), "0/2000").send(other)[0], 200)
+
+    def test_a_database_made_by_the_first_migration_is_taken_over_with_its_data(self):
+        """As psql runs it; a migration that has been released never changes, so neither does its checksum."""
+        schema = new_schema()
+        path = os.path.join(os.environ["DPONE_SOURCE_DIR"], "migrations", "postgres", "0001_journal.sql")
+        with open(path, encoding="utf-8") as file:
+            script = file.read()
+        checksum = hashlib.sha256(script.encode()).hexdigest()
+        self.assertEqual(checksum, "7bbc89d8b9954b35d5b451a22e18a99973cec89af79fd051e183eb8329f4052c")
+        postgres.psql(f"""BEGIN; CREATE SCHEMA {schema}; SET search_path = {schema};
+            CREATE TABLE dpone_migration (version bigint PRIMARY KEY, name text NOT NULL, checksum text NOT NULL,
+                applied_at_us bigint NOT NULL); INSERT INTO dpone_migration VALUES (1, '0001_journal', '{checksum}', 1);
+            {script}
+            INSERT INTO dpone_stream (pipeline, source, backend, identity, next_event_number, high_position, transaction_count,
+                event_count, created_at_us, updated_at_us)
+                VALUES ('orders', '7/shop', 'postgres_logical', 'v1', 2, '\\x00000000000000001000', 1, 1, 1, 1);
+            INSERT INTO dpone_transaction VALUES (1, '\\x00000000000000001000', '900', 1767323045678901, 1, 1, 1);
+            INSERT INTO dpone_event VALUES (1, 1, 0, 0, decode(repeat('ab', 32), 'hex'), 'public', 'orders', '0/F00', '{{"id":1}}');
+            INSERT INTO etl_cdc_offset VALUES ('orders', '*', '*', 'postgres_logical', '0/1000', true);
+            COMMIT""", ["-v", "offset_table=etl_cdc_offset"])
+        server = self.start(schema)
+        lines = [json.loads(line) for line in pipeline.journal(server.url)]
+        self.assertEqual([line.get("event_id", "commit") for line in lines], ["ab" * 32, "commit"])
+        self.assertEqual(Batch(transaction(901, "0/2000", 30), "0/2000").send(server)[0], 200)
+        self.assertEqual(len(pipeline.journal(server.url)), 33)
+        self.assertEqual(server.json("GET", "/v1/pipelines/orders/offsets/postgres_logical/*/*")[2]["token"], "0/1000")
 
     def test_another_history_is_refused(self):
         schema = new_schema()
