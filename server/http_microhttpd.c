@@ -7,13 +7,9 @@
  */
 #include "server/http.h"
 
-#include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <microhttpd.h>
-#include <netdb.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
@@ -27,6 +23,9 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "server/header_rules.h"
+#include "server/lingering.h"
+#include "server/listen_socket.h"
 #include "server/request_target.h"
 #include "server/timer_heap.h"
 
@@ -39,7 +38,6 @@ enum {
     MAX_TARGET_BYTES = 8192,
     MAX_HEADERS = 100,
     INLINE_TARGET_BYTES = 128,
-    LISTEN_BACKLOG = 4096,
     MAX_KEPT_REQUESTS = 256, /* per thread, for reuse */
     STREAM_BLOCK_BYTES = 65536,
     LONGEST_POLL_MS = 1000,
@@ -47,13 +45,9 @@ enum {
     /* Above this many connections a thread ends each after its answer: an idle one that has been used holds
      * all of its memory, one that has not holds next to nothing. */
     CROWDED_CONNECTIONS = 2048,
-    RESERVED_FILES = 128,
-    LINGER_US = 5000000,
-    LINGER_STEP_US = 5000,
-    MAX_LINGERING = 64 /* per thread */
+    RESERVED_FILES = 128
 };
 
-#define MAX_LINGER_BYTES      ((size_t)64 << 20)
 #define MAX_BODY_MEMORY_BYTES ((size_t)256 << 20)
 
 typedef enum timer_kind { TIMER_CONNECTION, TIMER_REQUEST, TIMER_LINGER } timer_kind;
@@ -74,8 +68,7 @@ typedef struct event_loop {
     dp_http_request *deferred; /* suspended, no answer yet */
     unsigned waiting_streams;  /* suspended within an answer */
     unsigned connection_count;
-    struct lingering *lingering;
-    unsigned lingering_count;
+    dp_lingering lingering;
     pthread_mutex_t inbox_lock;
     dp_http_request *inbox_first;
     dp_http_request *inbox_last;
@@ -92,14 +85,6 @@ typedef struct connection {
     dp_timer timer;
     dp_http_request *request;
 } connection;
-
-typedef struct framing_facts {
-    unsigned hosts;
-    unsigned lengths;
-    unsigned codings;
-    dp_slice length; /* the last Content-Length and Transfer-Encoding */
-    dp_slice coding;
-} framing_facts;
 
 struct dp_http_request {
     event_loop *loop;
@@ -121,7 +106,7 @@ struct dp_http_request {
     bool no_memory;
     unsigned malformed_status;
     const char *malformed_detail;
-    framing_facts framing;
+    dp_header_facts facts;
     size_t max_body_bytes;
     size_t announced_bytes; /* by Content-Length */
     size_t reserved_bytes;  /* of the server's body memory */
@@ -531,60 +516,13 @@ static enum MHD_Result queue_response(dp_http_request *request)
     return result;
 }
 
-/* ---- what a header may not be ---- */
-
-/* The characters of a token (RFC 9110, section 5.6.2). */
-static const bool token_characters[256] = {
-    ['0' ... '9'] = true, ['a' ... 'z'] = true, ['A' ... 'Z'] = true, ['!'] = true,  ['#'] = true,
-    ['$'] = true,         ['%'] = true,         ['&'] = true,         ['\''] = true, ['*'] = true,
-    ['+'] = true,         ['-'] = true,         ['.'] = true,         ['^'] = true,  ['_'] = true,
-    ['`'] = true,         ['|'] = true,         ['~'] = true,
-};
-
-static bool is_token(dp_slice text)
-{
-    for (size_t i = 0; i < text.length; i++) {
-        if (!token_characters[(unsigned char)text.data[i]]) return false;
-    }
-    return text.length > 0;
-}
-
-static bool is_field_value(dp_slice text)
-{
-    for (size_t i = 0; i < text.length; i++) {
-        unsigned char byte = (unsigned char)text.data[i];
-        if ((byte < 0x20 && byte != '\t') || byte == 0x7F) return false;
-    }
-    return true;
-}
+/* ---- the header ---- */
 
 static void refuse(dp_http_request *request, unsigned status, const char *detail)
 {
     if (request->malformed_status != 0) return;
     request->malformed_status = status;
     request->malformed_detail = detail;
-}
-
-/* Remembers the fields that decide where a message ends and whom it is for. */
-static void count_framing(dp_http_request *request, const dp_http_header *header)
-{
-    framing_facts *facts = &request->framing;
-    switch (header->name.length) {
-    case sizeof "Host" - 1:
-        facts->hosts += dp_slice_equal_ignoring_case(header->name, DP_SLICE_LITERAL("Host"));
-        break;
-    case sizeof "Content-Length" - 1:
-        if (!dp_slice_equal_ignoring_case(header->name, DP_SLICE_LITERAL("Content-Length"))) break;
-        facts->lengths++;
-        facts->length = header->value;
-        break;
-    case sizeof "Transfer-Encoding" - 1:
-        if (!dp_slice_equal_ignoring_case(header->name, DP_SLICE_LITERAL("Transfer-Encoding"))) break;
-        facts->codings++;
-        facts->coding = header->value;
-        break;
-    default: break; /* any other length is another field */
-    }
 }
 
 static enum MHD_Result collect_header(void *context, enum MHD_ValueKind kind, const char *name,
@@ -599,49 +537,23 @@ static enum MHD_Result collect_header(void *context, enum MHD_ValueKind kind, co
     dp_http_header *header = &request->headers[request->header_count++];
     header->name = dp_slice_make(name, name_length);
     header->value = dp_slice_make(value == NULL ? "" : value, value == NULL ? 0 : value_length);
-    count_framing(request, header);
-    if (!is_token(header->name)) refuse(request, 400, "A header name has a character that is not allowed");
-    if (!is_field_value(header->value)) refuse(request, 400, "A header value has a control character");
+    dp_header_add(&request->facts, header->name, header->value);
     return MHD_YES;
-}
-
-/* The shapes that request smuggling is made of (RFC 9112, section 6.3 and 3.2). */
-static void check_framing(dp_http_request *request, const char *version)
-{
-    dp_slice length = request->framing.length;
-    dp_slice coding = request->framing.coding;
-    unsigned lengths = request->framing.lengths;
-    unsigned codings = request->framing.codings;
-    unsigned hosts = request->framing.hosts;
-    uint64_t bytes = 0;
-    if (lengths > 1) refuse(request, 400, "Content-Length is given more than once");
-    if (lengths > 0 && codings > 0)
-        refuse(request, 400, "Content-Length and Transfer-Encoding are both given");
-    if (codings > 1 || (codings == 1 && !dp_slice_equal_ignoring_case(coding, DP_SLICE_LITERAL("chunked"))))
-        refuse(request, 400, "Transfer-Encoding is not 'chunked'");
-    if (codings > 0 && strcmp(version, "HTTP/1.0") == 0)
-        refuse(request, 400, "Transfer-Encoding in HTTP/1.0");
-    if (lengths == 1 && !dp_slice_to_u64(length, INT64_MAX, &bytes))
-        refuse(request, 400, "Content-Length is not a number");
-    if (hosts > 1) refuse(request, 400, "Host is given more than once");
-    if (hosts == 0 && strcmp(version, "HTTP/1.1") == 0) refuse(request, 400, "Host is missing");
-    request->has_body = bytes > 0 || codings > 0;
-    request->announced_bytes = (size_t)bytes;
 }
 
 static void check_header(dp_http_request *request, const char *version)
 {
     MHD_get_connection_values_n(request->mhd, MHD_HEADER_KIND, collect_header, request);
-    check_framing(request, version);
     const union MHD_ConnectionInfo *info =
         MHD_get_connection_info(request->mhd, MHD_CONNECTION_INFO_REQUEST_HEADER_SIZE);
-    if (info != NULL && info->header_size > MAX_HEADER_BYTES)
-        refuse(request, 431, "The header is larger than 32 KiB");
-    if (strcmp(version, "HTTP/1.1") != 0 && strcmp(version, "HTTP/1.0") != 0)
-        refuse(request, 400, "The protocol version is not HTTP/1.1 or HTTP/1.0");
-    if (!is_token(request->method)) refuse(request, 400, "The method has a character that is not allowed");
+    dp_header_verdict verdict = dp_header_judge(&request->facts, request->method, dp_slice_of_text(version));
+    request->has_body = verdict.has_body;
+    request->announced_bytes = (size_t)verdict.announced_bytes;
+    if (verdict.fault.status != 0) refuse(request, verdict.fault.status, verdict.fault.detail);
     if (request->target_too_long) refuse(request, 414, "The request target is longer than 8192 bytes");
     if (!request->target_valid) refuse(request, 400, "The request target is malformed");
+    if (info != NULL && info->header_size > MAX_HEADER_BYTES)
+        refuse(request, 431, "The header is larger than 32 KiB");
 }
 
 /* Takes what Content-Length announces out of the common body memory, so that it cannot be promised away. */
@@ -796,80 +708,6 @@ static void complete_request(void *context, struct MHD_Connection *mhd, void **r
     if (request != NULL) end_request(request);
 }
 
-static bool is_loopback_address(const struct sockaddr *address)
-{
-    union {
-        const struct sockaddr *any;
-        const struct sockaddr_in *v4;
-        const struct sockaddr_in6 *v6;
-    } peer = {.any = address};
-    if (address->sa_family == AF_INET) return ntohl(peer.v4->sin_addr.s_addr) >> 24 == 127;
-    if (address->sa_family != AF_INET6) return false;
-    const struct in6_addr *v6 = &peer.v6->sin6_addr;
-    return IN6_IS_ADDR_LOOPBACK(v6) || (IN6_IS_ADDR_V4MAPPED(v6) && v6->s6_addr[12] == 127);
-}
-
-/* ---- closing while the other side still sends ----
- *
- * A socket closed with unread bytes resets the connection, and the reset can overtake the answer: a client
- * that sends a large body would see a broken connection instead of 413. So a second handle of the socket is
- * kept for a while, and what arrives is thrown away. */
-
-typedef struct lingering {
-    struct lingering *previous;
-    struct lingering *next;
-    int file;
-    size_t bytes;
-    int64_t give_up_us;
-    dp_timer timer;
-} lingering;
-
-static void end_lingering(event_loop *loop, lingering *one)
-{
-    *(one->previous == NULL ? &loop->lingering : &one->previous->next) = one->next;
-    if (one->next != NULL) one->next->previous = one->previous;
-    dp_timer_heap_cancel(&loop->timers, &one->timer);
-    close(one->file);
-    free(one);
-    loop->lingering_count--;
-}
-
-static void continue_lingering(event_loop *loop, lingering *one)
-{
-    char ignored[65536];
-    ssize_t got = 0;
-    for (unsigned i = 0; i < 64; i++) {
-        got = recv(one->file, ignored, sizeof ignored, MSG_DONTWAIT);
-        if (got <= 0) break;
-        one->bytes += (size_t)got;
-    }
-    bool waits = got > 0 || (got < 0 && (errno == EAGAIN || errno == EINTR));
-    if (waits && one->bytes < MAX_LINGER_BYTES && loop->now_us < one->give_up_us &&
-        dp_timer_heap_set(&loop->timers, &one->timer, loop->now_us + LINGER_STEP_US))
-        return;
-    end_lingering(loop, one);
-}
-
-static void begin_lingering(event_loop *loop, int file)
-{
-    if (loop->lingering_count == MAX_LINGERING) return;
-    lingering *one = calloc(1, sizeof *one);
-    if (one == NULL) return;
-    one->file = fcntl(file, F_DUPFD_CLOEXEC, 3);
-    one->give_up_us = loop->now_us + LINGER_US;
-    one->timer.kind = TIMER_LINGER;
-    if (one->file < 0 || !dp_timer_heap_set(&loop->timers, &one->timer, loop->now_us + LINGER_STEP_US)) {
-        if (one->file >= 0) close(one->file);
-        free(one);
-        return;
-    }
-    shutdown(one->file, SHUT_WR); /* the answer is complete */
-    one->next = loop->lingering;
-    if (one->next != NULL) one->next->previous = one;
-    loop->lingering = one;
-    loop->lingering_count++;
-}
-
 static connection *begin_connection(event_loop *loop, struct MHD_Connection *mhd)
 {
     dp_http_server *server = loop->server;
@@ -882,7 +720,7 @@ static connection *begin_connection(event_loop *loop, struct MHD_Connection *mhd
     }
     owner->loop = loop;
     owner->file = file->connect_fd;
-    owner->is_loopback = is_loopback_address(peer->client_addr);
+    owner->is_loopback = dp_socket_address_is_loopback(peer->client_addr);
     owner->timer.kind = TIMER_CONNECTION;
     loop->connection_count++;
     atomic_fetch_add_explicit(&server->connections, 1, memory_order_relaxed);
@@ -902,7 +740,7 @@ static void notify_connection(void *context, struct MHD_Connection *mhd, void **
     connection *owner = *socket_context;
     if (owner == NULL) return;
     if (owner->request != NULL) end_request(owner->request);
-    if (owner->lingers) begin_lingering(loop, owner->file);
+    if (owner->lingers) dp_lingering_begin(&loop->lingering, owner->file, loop->now_us);
     dp_timer_heap_cancel(&loop->timers, &owner->timer);
     loop->connection_count--;
     atomic_fetch_sub_explicit(&loop->server->connections, 1, memory_order_relaxed);
@@ -953,7 +791,7 @@ static void run_timers(event_loop *loop)
     while ((timer = dp_timer_heap_take_due(&loop->timers, loop->now_us)) != NULL) {
         char *at = (char *)timer;
         if (timer->kind == TIMER_LINGER) {
-            continue_lingering(loop, (lingering *)(void *)(at - offsetof(lingering, timer)));
+            dp_lingering_continue(&loop->lingering, timer, loop->now_us);
         } else if (timer->kind == TIMER_CONNECTION) {
             expire_connection((connection *)(void *)(at - offsetof(connection, timer)));
         } else {
@@ -1076,41 +914,6 @@ static void *run_loop(void *context)
 
 /* ---- start and stop ---- */
 
-static dp_status open_socket(const dp_http_options *options, int *file, uint16_t *port, dp_error *error)
-{
-    struct addrinfo hints = {.ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE};
-    struct addrinfo *found = NULL;
-    char service[8];
-    snprintf(service, sizeof service, "%u", (unsigned)options->port);
-    int fault = getaddrinfo(options->host, service, &hints, &found);
-    if (fault != 0)
-        return dp_error_set(error, DP_STATUS_USAGE, "--host: '%s' is no address: %s", options->host,
-                            gai_strerror(fault));
-    int socket_file = socket(found->ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    int one = 1;
-    bool bound =
-        socket_file >= 0 && setsockopt(socket_file, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one) == 0 &&
-        bind(socket_file, found->ai_addr, found->ai_addrlen) == 0 && listen(socket_file, LISTEN_BACKLOG) == 0;
-    int cause = errno;
-    freeaddrinfo(found);
-    struct sockaddr_storage own;
-    socklen_t own_length = sizeof own;
-    if (bound) bound = getsockname(socket_file, (struct sockaddr *)&own, &own_length) == 0;
-    if (!bound) {
-        if (socket_file >= 0) close(socket_file);
-        dp_error_set(error, DP_STATUS_IO, "unable to listen on %s port %u: %s", options->host,
-                     (unsigned)options->port, strerror(cause));
-        if (cause == EADDRINUSE)
-            dp_error_hint(error, "another program uses the port; choose one with --port");
-        return DP_STATUS_IO;
-    }
-    const struct sockaddr_in *v4 = (const struct sockaddr_in *)(const void *)&own;
-    const struct sockaddr_in6 *v6 = (const struct sockaddr_in6 *)(const void *)&own;
-    *port = ntohs(own.ss_family == AF_INET6 ? v6->sin6_port : v4->sin_port);
-    *file = socket_file;
-    return DP_STATUS_OK;
-}
-
 static unsigned connection_limit(const dp_http_options *options)
 {
     struct rlimit files;
@@ -1197,10 +1000,13 @@ dp_status dp_http_server_start(const dp_http_options *options, const dp_http_han
     server->crowded_connections = CROWDED_CONNECTIONS / options->thread_count;
     server->listen_file = -1;
     dp_http_server_set_timeouts(server, 60 * 1000000, 60 * 1000000);
-    dp_status status = open_socket(options, &server->listen_file, &server->port, error);
+    dp_status status =
+        dp_listen_socket_open(options->host, options->port, &server->listen_file, &server->port, error);
     for (unsigned i = 0; status == DP_STATUS_OK && i < options->thread_count; i++) {
         server->loops[i].server = server;
         server->loops[i].wake_file = -1;
+        server->loops[i].lingering =
+            (dp_lingering){.timers = &server->loops[i].timers, .timer_kind = TIMER_LINGER};
         pthread_mutex_init(&server->loops[i].inbox_lock, NULL);
         server->thread_count = i + 1;
         status = start_loop(&server->loops[i], options, error);
@@ -1282,9 +1088,7 @@ void dp_http_server_free(dp_http_server *server)
             loop->free_requests = request->free_next;
             free(request);
         }
-        while (loop->lingering != NULL) {
-            end_lingering(loop, loop->lingering);
-        }
+        dp_lingering_end(&loop->lingering);
         dp_timer_heap_release(&loop->timers);
         if (loop->wake_file >= 0) close(loop->wake_file);
         pthread_mutex_destroy(&loop->inbox_lock);
