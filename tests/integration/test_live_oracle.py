@@ -127,7 +127,7 @@ class StaticLoadTest(LiveTest):
         for fighter in fighters:
             fighter.stop()
         for fighter in fighters:
-            self.assertTrue(set(fighter.codes) <= {0, -signal.SIGKILL, 3}, (fighter.codes, fighter.log()))
+            self.assertTrue(set(fighter.codes) <= {0, -signal.SIGKILL, -signal.SIGTERM, 3}, (fighter.codes, fighter.log()))
         self.finish("fight", slot)
         self.drop(slot)
 
