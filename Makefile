@@ -9,7 +9,7 @@ PRESET ?= debug
 .DEFAULT_GOAL := help
 .PHONY: help deps build release demo test test-unit test-integration test-performance test-sanitizers lint format \
         coverage fuzz bench captures ci install clean dev docker-build docker-server docker-test \
-        docker-test-performance docker-test-all docker-clean
+        docker-test-performance docker-test-all docker-clean test-power-cuts
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "  %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -44,6 +44,9 @@ test-sanitizers: ## run the tests under AddressSanitizer + UndefinedBehaviorSani
 	@scripts/deps.sh build test
 	@scripts/build.sh asan && cd build/asan && ctest --output-on-failure -j$(JOBS)
 	@scripts/build.sh tsan && cd build/tsan && ctest --output-on-failure -j$(JOBS) -R '^unit/|integration/test_server_(msg|v1)'
+
+test-power-cuts: build ## cut the power 1000 times under the SQLite journal (some minutes)
+	@DPONE_LONG_TESTS=1 build/$(PRESET)/tests/unit/unit_services_test_sqlite_faults
 
 test-performance: bench ## the benchmarks, in their short form
 
