@@ -5,6 +5,7 @@
  *   bench_journal_postgres DSN [MILLIONS]
  */
 #include <libpq-fe.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -33,7 +34,7 @@ static void row_data(char *out, size_t capacity, uint64_t number)
 
 static void event_id(uint64_t number, char out[65])
 {
-    static dp_sha256 *hash;
+    static _Thread_local dp_sha256 *hash;
     uint8_t digest[32];
     if (hash == NULL) hash = dp_sha256_new();
     dp_sha256_digest(hash, (dp_slice){(const char *)&number, sizeof number}, digest);
@@ -107,13 +108,14 @@ static double copy_round(PGconn *connection, unsigned count)
 
 typedef struct ingestion {
     dp_journal_api *api;
+    char pipeline[32];
     dp_api_reply reply;
     uint64_t number;
 } ingestion;
 
-static void build(batch_builder *batch, uint64_t *number, unsigned count, char id[65])
+static void build(batch_builder *batch, const char *pipeline, uint64_t *number, unsigned count, char id[65])
 {
-    batch_begin(batch, NULL);
+    batch_begin_as(batch, pipeline, "7000/shop", "v1", NULL);
     for (unsigned done = 0; done < count;) {
         unsigned rows = count - done < MAX_ROWS_A_TRANSACTION ? count - done : MAX_ROWS_A_TRANSACTION;
         unsigned long long xid = *number;
@@ -146,9 +148,9 @@ static int64_t ingest_batch(ingestion *self, unsigned count)
 {
     batch_builder batch;
     char id[65];
-    build(&batch, &self->number, count, id);
+    build(&batch, self->pipeline, &self->number, count, id);
     int64_t start_us = dp_clock_monotonic_us();
-    dp_journal_api_ingest(self->api, DP_SLICE_LITERAL("orders-cdc"), (dp_slice){id, 64}, 1,
+    dp_journal_api_ingest(self->api, dp_slice_of_text(self->pipeline), (dp_slice){id, 64}, 1,
                           dp_buffer_slice(&batch.body), &self->reply);
     int64_t spent_us = dp_clock_monotonic_us() - start_us;
     if (self->reply.http_status != 200) fail("ingestion", dp_buffer_text(&self->reply.body));
@@ -190,6 +192,64 @@ static void compare(ingestion *self, PGconn *connection)
     }
 }
 
+/* --- streams side by side
+ * ----------------------------------------------------------------------------------- */
+
+typedef struct sender {
+    ingestion ingestion;
+    pthread_t thread;
+    int64_t end_us;
+    uint64_t stored;
+} sender;
+
+static void *send_until_end(void *context)
+{
+    sender *self = context;
+    while (dp_clock_monotonic_us() < self->end_us) {
+        ingest_batch(&self->ingestion, 1000);
+        self->stored += 1000;
+    }
+    return NULL;
+}
+
+/* Wall-clock time, the making of the batches included: the ratio to one stream counts. */
+static double streams_round(dp_journal_api *api, unsigned count)
+{
+    static sender senders[16];
+    static uint64_t start_number = 1;
+    uint64_t stored = 0;
+    start_number += 100000000;
+    int64_t start_us = dp_clock_monotonic_us();
+    for (unsigned i = 0; i < count; i++) {
+        senders[i] = (sender){
+            .ingestion = {.api = api, .reply = DP_API_REPLY_INIT, .number = start_number},
+            .end_us = start_us + ROUND_US,
+        };
+        snprintf(senders[i].ingestion.pipeline, sizeof senders[i].ingestion.pipeline, "stream-%u", i);
+        if (pthread_create(&senders[i].thread, NULL, send_until_end, &senders[i]) != 0)
+            fail("thread", "refused");
+    }
+    for (unsigned i = 0; i < count; i++) {
+        pthread_join(senders[i].thread, NULL);
+        stored += senders[i].stored;
+        dp_api_reply_release(&senders[i].ingestion.reply);
+    }
+    return (double)stored * 1e6 / (double)(dp_clock_monotonic_us() - start_us);
+}
+
+static void scale(dp_journal_api *api)
+{
+    static const unsigned counts[] = {1, 2, 4, 8, 16};
+    double one = 0;
+    printf("%10s %16s %8s\n", "streams", "ingestion/s", "ratio");
+    for (size_t i = 0; i < sizeof counts / sizeof counts[0]; i++) {
+        double rate = streams_round(api, counts[i]);
+        if (i == 0) one = rate;
+        printf("%10u %16.0f %8.2f\n", counts[i], rate, rate / one);
+        fflush(stdout);
+    }
+}
+
 static void grow(ingestion *self, unsigned millions)
 {
     printf("%10s %16s\n", "million", "us/event");
@@ -205,7 +265,7 @@ static void grow(ingestion *self, unsigned millions)
 
 int main(int argc, char **argv)
 {
-    ingestion self = {.reply = DP_API_REPLY_INIT, .number = 1};
+    ingestion self = {.reply = DP_API_REPLY_INIT, .number = 1, .pipeline = "orders-cdc"};
     dp_error error = DP_ERROR_INIT;
     if (argc < 2) fail("usage", "bench_journal_postgres DSN [MILLIONS]");
     const dp_journal_api_options options = {.state_dsn = argv[1], .migrate = true};
@@ -213,6 +273,7 @@ int main(int argc, char **argv)
     if (PQstatus(connection) != CONNECTION_OK) fail("connect", PQerrorMessage(connection));
     if (dp_journal_api_open(&options, &self.api, &error) != DP_STATUS_OK) fail("open", error.message);
     compare(&self, connection);
+    scale(self.api);
     if (argc > 2) grow(&self, (unsigned)strtoul(argv[2], NULL, 10));
     dp_journal_api_close(self.api);
     dp_api_reply_release(&self.reply);
