@@ -154,25 +154,40 @@ static dp_status connect_to(sqlite_store *self, const char *path, const dp_store
     return configure(self, options, error);
 }
 
+#define TABLE_PARAMETER "?dpone_offset_table="
+
+/* Splits PATH[?dpone_offset_table=NAME]; the name in the DSN comes after the one in the options. */
+static dp_status read_target(sqlite_store *self, const char *target, const dp_store_options *options,
+                             dp_error *error)
+{
+    const char *parameter = strstr(target, TABLE_PARAMETER);
+    size_t length = parameter == NULL ? strlen(target) : (size_t)(parameter - target);
+    const char *table = options->offset_table;
+    if (table == NULL && parameter != NULL) table = parameter + strlen(TABLE_PARAMETER);
+    if (table == NULL) table = DP_STATE_DEFAULT_OFFSET_TABLE;
+    if (length == 0 || length >= sizeof self->path) {
+        return dp_error_set(error, DP_STATUS_USAGE, "state: the path of a SQLite file has 1 to %zu bytes",
+                            sizeof self->path - 1);
+    }
+    memcpy(self->path, target, length);
+    if (strcmp(self->path, ":memory:") == 0) {
+        return dp_error_set(error, DP_STATUS_USAGE, "state: sqlite::memory: cannot be shared; name a file");
+    }
+    if (table[0] == '\0' || !quote_name(table, self->offset_table, sizeof self->offset_table)) {
+        return dp_error_set(error, DP_STATUS_USAGE, "state: '%.80s' is no name for the offset table", table);
+    }
+    return DP_STATUS_OK;
+}
+
 static dp_status sqlite_open(const char *target, const dp_store_options *options, dp_store **store,
                              dp_error *error)
 {
-    const char *table = options->offset_table == NULL ? DP_STATE_DEFAULT_OFFSET_TABLE : options->offset_table;
-    if (strcmp(target, ":memory:") == 0) {
-        return dp_error_set(error, DP_STATUS_USAGE, "state: sqlite::memory: cannot be shared; name a file");
-    }
     sqlite_store *self = calloc(1, sizeof *self);
     if (self == NULL) return dp_error_no_memory(error, "a database connection");
     self->base.driver = &dp_store_sqlite;
     self->read_only = options->read_only;
-    snprintf(self->path, sizeof self->path, "%s", target);
-    dp_status status;
-    if (table[0] == '\0' || !quote_name(table, self->offset_table, sizeof self->offset_table)) {
-        status =
-            dp_error_set(error, DP_STATUS_USAGE, "state: '%.80s' is no name for the offset table", table);
-    } else {
-        status = connect_to(self, target, options, error);
-    }
+    dp_status status = read_target(self, target, options, error);
+    if (status == DP_STATUS_OK) status = connect_to(self, self->path, options, error);
     if (status != DP_STATUS_OK) {
         sqlite_close(&self->base);
         return status;

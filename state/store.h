@@ -38,7 +38,7 @@ typedef struct dp_store_options {
     /* PostgreSQL: the schema of all tables. NULL: what the DSN's dpone_schema says, else etl_state. Ignored
      * by SQLite. */
     const char *offset_schema;
-    const char *offset_table; /* NULL: in PostgreSQL the DSN's dpone_offset_table, else etl_cdc_offset */
+    const char *offset_table; /* NULL: the DSN's dpone_offset_table, else etl_cdc_offset */
 } dp_store_options;
 
 /* --- rows -------------------------------------------------------------------------------------------------
@@ -324,9 +324,9 @@ typedef struct dp_state_dsn {
     const char *target; /* points into the DSN */
 } dp_state_dsn;
 
-/* sqlite:PATH or postgresql://... (postgres:// too); NULL is the default DSN. Beside libpq's own parameters a
- * PostgreSQL URI may have dpone_schema=NAME and dpone_offset_table=NAME. USAGE names the expected forms and
- * never repeats a DSN that may hold a password. */
+/* sqlite:PATH[?dpone_offset_table=NAME] or postgresql://... (postgres:// too); NULL is the default DSN.
+ * Beside libpq's own parameters a PostgreSQL URI may have dpone_schema=NAME and dpone_offset_table=NAME.
+ * USAGE names the expected forms and never repeats a DSN that may hold a password. */
 dp_status dp_state_dsn_parse(const char *text, dp_state_dsn *dsn, dp_error *error);
 
 /* Parses, connects, and compares the schema with what this program knows: USAGE with a hint when it is older

@@ -95,6 +95,14 @@ class StateCommandsTest(unittest.TestCase):
         self.offsets("set", "--pipeline", "p", "--table", "*.orders", "--token", "0/1", "--why", "x", code=2)
         self.run_dpone("state", "status", "--state", "mysql://h/d", code=2)
 
+    def test_the_offset_table_may_have_another_name(self):
+        self.state += "?dpone_offset_table=my \"offsets\""
+        self.migrate()
+        self.offsets("set", "--pipeline", "p", "--token", "0/100", "--why", "first")
+        self.assertIn("0/100", self.offsets("list").stdout)
+        rows = sqlite3.connect(self.path).execute('SELECT token FROM "my ""offsets"""').fetchall()
+        self.assertEqual(rows, [("0/100",)])
+
     def test_the_python_tools_table_is_shared(self):
         with sqlite3.connect(self.path) as connection:
             connection.execute("""CREATE TABLE etl_cdc_offset (pipeline_name TEXT, source_schema TEXT, source_table TEXT,
