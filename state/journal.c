@@ -655,11 +655,19 @@ static dp_status take_staged(append_job *job, const dp_batch_group *group)
     return DP_STATUS_OK;
 }
 
+/* A commit line that counts no rows is no commit of rows that were sent before. */
+static dp_status take_empty(append_job *job, const dp_batch_group *group)
+{
+    if (!continues_staging(job, group)) return DP_STATUS_OK;
+    return conflict(job, "transaction_differs", group->commit.line_number,
+                    "the commit line's count is not the number of rows sent before");
+}
+
 static dp_status take_group(append_job *job, size_t index)
 {
     const dp_batch_group *group = &job->batch->groups[index];
     switch (job->plans[index].kind) {
-    case GROUP_EMPTY: return DP_STATUS_OK;
+    case GROUP_EMPTY: return take_empty(job, group);
     case GROUP_PRUNED: return continues_staging(job, group) ? drop_staging(job) : DP_STATUS_OK;
     case GROUP_NEW: return take_new(job, group);
     case GROUP_KNOWN: return take_known(job, group, &job->plans[index]);

@@ -298,6 +298,7 @@ static void the_commit_line_may_come_alone(void **state)
     post_part(self, 10, 0, 3, 200, "staged");
     post_rest(self, 10, 4, 4, 409, "\"code\":\"ordinal_gap\"");
     post_rest(self, 10, 2, 2, 409, "\"code\":\"transaction_differs\"");
+    post_rest(self, 10, 0, 0, 409, "\"code\":\"transaction_differs\"");
     post_rest(self, 10, 3, 3, 200, "\"load_status\":\"committed\",\"accepted\":0");
     post_transaction(self, 10, 3, 200, "\"duplicates\":3");
 }
