@@ -78,6 +78,7 @@ typedef struct dp_http_options {
     uint16_t port; /* 0: any free one */
     unsigned thread_count;
     unsigned max_connections;
+    size_t max_header_bytes;     /* request line and fields; more is 431 */
     unsigned silence_timeout_s;  /* a connection on which nothing moves, such as an answer not taken */
     size_t request_user_bytes;   /* zeroed memory of the application's in every request */
     const char *tls_certificate; /* PEM text; NULL for plain HTTP */

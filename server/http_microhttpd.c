@@ -30,11 +30,9 @@
 #include "server/timer_heap.h"
 
 enum {
-    MAX_HEADER_BYTES = 32 * 1024,
-    /* More than 32 KiB makes MHD map the memory of a connection instead of taking it from the heap: an idle
-     * connection then holds next to nothing, and what a closed one held is given back. MHD clears all of it
-     * after every request, so much more would cost time. */
-    CONNECTION_MEMORY_BYTES = 36 * 1024,
+    /* What a connection's memory holds beside the header: the library's records and the answer's header. The
+     * library clears all of it, one and a half times, for every request: more costs time (docs/tuning.md). */
+    MEMORY_BESIDE_HEADER_BYTES = 3 * 1024,
     MAX_TARGET_BYTES = 8192,
     MAX_HEADERS = 100,
     INLINE_TARGET_BYTES = 128,
@@ -136,6 +134,7 @@ struct dp_http_server {
     size_t user_bytes;
     unsigned thread_count;
     unsigned crowded_connections;
+    size_t max_header_bytes;
     uint16_t port;
     int listen_file;
     _Atomic int64_t header_timeout_us;
@@ -552,8 +551,8 @@ static void check_header(dp_http_request *request, const char *version)
     if (verdict.fault.status != 0) refuse(request, verdict.fault.status, verdict.fault.detail);
     if (request->target_too_long) refuse(request, 414, "The request target is longer than 8192 bytes");
     if (!request->target_valid) refuse(request, 400, "The request target is malformed");
-    if (info != NULL && info->header_size > MAX_HEADER_BYTES)
-        refuse(request, 431, "The header is larger than 32 KiB");
+    if (info != NULL && info->header_size > request->loop->server->max_header_bytes)
+        refuse(request, 431, "The header is larger than this server accepts");
 }
 
 /* Takes what Content-Length announces out of the common body memory, so that it cannot be promised away. */
@@ -944,11 +943,11 @@ static bool start_daemon(event_loop *loop, const dp_http_options *options, int l
     loop->daemon = MHD_start_daemon(
         flags, 0, NULL, NULL, handle, loop, MHD_OPTION_EXTERNAL_LOGGER, log_library, loop,
         MHD_OPTION_LISTEN_SOCKET, listen_file, MHD_OPTION_CONNECTION_LIMIT, connection_limit(options),
-        MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)CONNECTION_MEMORY_BYTES, MHD_OPTION_CONNECTION_TIMEOUT,
-        options->silence_timeout_s, MHD_OPTION_STRICT_FOR_CLIENT, 1, MHD_OPTION_SIGPIPE_HANDLED_BY_APP, 1,
-        MHD_OPTION_UNESCAPE_CALLBACK, keep_encoded, NULL, MHD_OPTION_URI_LOG_CALLBACK, begin_request, loop,
-        MHD_OPTION_NOTIFY_COMPLETED, complete_request, NULL, MHD_OPTION_NOTIFY_CONNECTION, notify_connection,
-        loop, MHD_OPTION_ARRAY, tls, MHD_OPTION_END);
+        MHD_OPTION_CONNECTION_MEMORY_LIMIT, options->max_header_bytes + MEMORY_BESIDE_HEADER_BYTES,
+        MHD_OPTION_CONNECTION_TIMEOUT, options->silence_timeout_s, MHD_OPTION_STRICT_FOR_CLIENT, 1,
+        MHD_OPTION_SIGPIPE_HANDLED_BY_APP, 1, MHD_OPTION_UNESCAPE_CALLBACK, keep_encoded, NULL,
+        MHD_OPTION_URI_LOG_CALLBACK, begin_request, loop, MHD_OPTION_NOTIFY_COMPLETED, complete_request, NULL,
+        MHD_OPTION_NOTIFY_CONNECTION, notify_connection, loop, MHD_OPTION_ARRAY, tls, MHD_OPTION_END);
     return loop->daemon != NULL;
 }
 
@@ -997,6 +996,7 @@ dp_status dp_http_server_start(const dp_http_options *options, const dp_http_han
     server->handlers = *handlers;
     server->log = options->log;
     server->user_bytes = options->request_user_bytes;
+    server->max_header_bytes = options->max_header_bytes;
     server->crowded_connections = CROWDED_CONNECTIONS / options->thread_count;
     server->listen_file = -1;
     dp_http_server_set_timeouts(server, 60 * 1000000, 60 * 1000000);

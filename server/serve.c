@@ -74,6 +74,7 @@ static dp_status start_http(running *run, dp_error *error)
         .port = (uint16_t)dp_settings_number(settings, DP_SETTING_PORT),
         .thread_count = (unsigned)dp_settings_number(settings, DP_SETTING_WORKERS),
         .max_connections = (unsigned)dp_settings_number(settings, DP_SETTING_MAX_CONNECTIONS),
+        .max_header_bytes = (size_t)dp_settings_number(settings, DP_SETTING_MAX_HEADER_BYTES),
         .silence_timeout_s = silence_timeout_s(settings),
         .request_user_bytes = dp_application_request_bytes(),
         .tls_certificate = run->certificate.length == 0 ? NULL : run->certificate.data,

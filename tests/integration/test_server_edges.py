@@ -16,7 +16,8 @@ OK, BAD, CLOSED = 200, 400, None
 # name, bytes, expected status (None: closed without an answer), whether the connection must be closed after it
 SHAPES = [
     ("header block of 33 KiB", GET + b"X-A: " + b"a" * 33000 + b"\r\n\r\n", 431, True),
-    ("header block of 30 KiB", GET + b"X-A: " + b"a" * 30000 + b"\r\n\r\n", OK, False),
+    ("header block of 17 KiB", GET + b"X-A: " + b"a" * 17400 + b"\r\n\r\n", 431, True),
+    ("header block of 15 KiB", GET + b"X-A: " + b"a" * 15360 + b"\r\n\r\n", OK, False),
     ("101 header fields", GET + b"".join(b"X-%d: a\r\n" % i for i in range(101)) + b"\r\n", 431, True),
     ("2000 header fields", GET + b"".join(b"X-%d: a\r\n" % i for i in range(2000)) + b"\r\n", 431, True),
     ("target of 8193 bytes", b"GET /" + b"a" * 8192 + b" HTTP/1.1\r\n" + HOST + b"\r\n", 414, True),
@@ -89,6 +90,12 @@ class Shapes(unittest.TestCase):
             self.assertEqual(server.request("GET", "/health")[0], 200)
             metrics = server.request("GET", "/metrics")[2].decode()
             self.assertNotIn("dpone_malformed_requests_total 0\n", metrics)
+
+    def test_the_largest_header_can_be_set_up_to_32_kib(self):
+        with DponeServer("--max-header-bytes", "32768") as server:
+            for size, expected in ((30000, b"200"), (33000, b"431"), (200000, b"431")):
+                reply = server.raw(GET + b"Connection: close\r\nX-A: " + b"a" * size + b"\r\n\r\n")
+                self.assertTrue(reply.startswith(b"HTTP/1.1 " + expected), (size, reply[:100]))
 
     def test_a_smuggled_request_is_never_answered(self):
         with DponeServer() as server:
