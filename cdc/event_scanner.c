@@ -1,6 +1,7 @@
 #include "cdc/event_scanner.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 
 #include "base/json_scanner.h"
 
@@ -53,18 +54,20 @@ static bool has_nul(dp_slice text)
     return memchr(text.data, 0, text.length) != NULL;
 }
 
+static bool no_room(line_parser *parser)
+{
+    parser->status = dp_error_set(parser->error, DP_STATUS_LIMIT, "line %llu: no room left for decoded names",
+                                  (unsigned long long)parser->line_number);
+    return false;
+}
+
 /* The decoded text of the current string token. */
 static bool decoded(line_parser *parser, dp_slice *text)
 {
     *text = parser->token.text;
     if (!parser->token.has_escapes) return true;
     char *out = dp_arena_alloc(parser->arena, text->length);
-    if (out == NULL) {
-        parser->status =
-            dp_error_set(parser->error, DP_STATUS_LIMIT, "line %llu: no room left for decoded names",
-                         (unsigned long long)parser->line_number);
-        return false;
-    }
+    if (out == NULL) return no_room(parser);
     *text = (dp_slice){out, dp_json_unescape_into(*text, out)};
     return !has_nul(*text) || fail(parser, "a text with \\u0000 cannot be stored");
 }
@@ -133,7 +136,7 @@ static bool token_is_digest(const dp_json_token *token, uint8_t out[DP_SHA256_BY
 typedef struct seen_keys {
     uint64_t bits;
     size_t count;
-    bool any_escape;
+    bool deferred; /* many names, or escapes in them: compared in order when the object is complete */
     dp_slice names[SEEN_KEYS];
 } seen_keys;
 
@@ -148,55 +151,69 @@ static uint64_t key_bit(dp_slice name)
     return UINT64_C(1) << (hash & 63u);
 }
 
-static bool equal_names(line_parser *parser, dp_slice left, dp_slice right)
+static bool is_among(const dp_slice *names, size_t count, dp_slice name)
 {
-    char *a = dp_arena_alloc(parser->arena, left.length + right.length + 1);
-    if (a == NULL) return true; /* treated as a repetition: refused rather than guessed */
-    char *b = a + left.length;
-    return dp_slice_equal((dp_slice){a, dp_json_unescape_into(left, a)},
-                          (dp_slice){b, dp_json_unescape_into(right, b)});
-}
-
-/* Compares with every earlier name; past SEEN_KEYS they are scanned again from the object's source. */
-static bool is_repeated(line_parser *parser, const seen_keys *seen, dp_slice object_so_far, dp_slice name)
-{
-    size_t known = seen->count < SEEN_KEYS ? seen->count : SEEN_KEYS;
-    for (size_t i = 0; i < known; i++) {
-        if (seen->any_escape ? equal_names(parser, seen->names[i], name)
-                             : dp_slice_equal(seen->names[i], name)) {
-            return true;
-        }
-    }
-    if (seen->count <= SEEN_KEYS) return false;
-    dp_json_scanner again;
-    dp_json_scanner_init(&again, object_so_far);
-    dp_json_token token;
-    dp_slice ignored;
-    dp_json_next(&again, &token);
-    while (dp_json_next(&again, &token) == DP_JSON_KEY && token.text.data < name.data) {
-        if (seen->any_escape ? equal_names(parser, token.text, name) : dp_slice_equal(token.text, name)) {
-            return true;
-        }
-        if (dp_json_next(&again, &token) == DP_JSON_ERROR || !dp_json_skip_value(&again, &token, &ignored)) {
-            break;
-        }
+    for (size_t i = 0; i < count; i++) {
+        if (dp_slice_equal(names[i], name)) return true;
     }
     return false;
 }
 
-static bool note_key(line_parser *parser, seen_keys *seen, size_t object_at, const dp_json_token *key)
+static bool note_key(line_parser *parser, seen_keys *seen, const dp_json_token *key)
 {
+    size_t index = seen->count++;
+    seen->deferred = seen->deferred || key->has_escapes || index >= SEEN_KEYS;
+    if (seen->deferred) return true;
     uint64_t bit = key_bit(key->text);
-    seen->any_escape = seen->any_escape || key->has_escapes;
-    if ((seen->bits & bit) != 0 || seen->any_escape) {
-        dp_slice so_far = {parser->scanner.input.data + object_at, parser->scanner.input.length - object_at};
-        if (is_repeated(parser, seen, so_far, key->text)) {
-            return fail_at(parser, key->at, "line_malformed", "a repeated member name");
-        }
+    if ((seen->bits & bit) != 0 && is_among(seen->names, index, key->text)) {
+        return fail_at(parser, key->at, "line_malformed", "a repeated member name");
     }
     seen->bits |= bit;
-    if (seen->count < SEEN_KEYS) seen->names[seen->count] = key->text;
-    seen->count++;
+    seen->names[index] = key->text;
+    return true;
+}
+
+static int compare_slices(const void *left, const void *right)
+{
+    return dp_slice_compare(*(const dp_slice *)left, *(const dp_slice *)right);
+}
+
+/* Scans a valid object again for its names, decoded. */
+static bool gather_names(line_parser *parser, dp_slice object, dp_slice *names)
+{
+    dp_json_scanner scanner;
+    dp_json_token token;
+    dp_slice ignored;
+    size_t count = 0;
+    dp_json_scanner_init(&scanner, object);
+    dp_json_next(&scanner, &token);
+    while (dp_json_next(&scanner, &token) == DP_JSON_KEY) {
+        names[count] = token.text;
+        if (token.has_escapes) {
+            char *out = dp_arena_alloc(parser->arena, token.text.length);
+            if (out == NULL) return no_room(parser);
+            names[count] = (dp_slice){out, dp_json_unescape_into(token.text, out)};
+        }
+        count++;
+        dp_json_next(&scanner, &token);
+        if (!dp_json_skip_value(&scanner, &token, &ignored))
+            return fail(parser, "an object that cannot be read again");
+    }
+    return true;
+}
+
+/* n log n, so that an object with very many members costs no more than it weighs. */
+static bool check_names_in_order(line_parser *parser, dp_slice object, size_t object_at, size_t count)
+{
+    dp_slice *names = dp_arena_alloc_zeroed(parser->arena, count, sizeof *names);
+    if (names == NULL) return no_room(parser);
+    if (!gather_names(parser, object, names)) return false;
+    qsort(names, count, sizeof *names, compare_slices);
+    for (size_t i = 1; i < count; i++) {
+        if (dp_slice_equal(names[i - 1], names[i])) {
+            return fail_at(parser, object_at, "line_malformed", "a repeated member name");
+        }
+    }
     return true;
 }
 
@@ -206,22 +223,18 @@ static bool certainly_differ(const dp_slice *names, size_t count)
     uint64_t bits = 0;
     for (size_t i = 0; i < count; i++) {
         uint64_t bit = key_bit(names[i]);
-        if ((bits & bit) != 0) {
-            for (size_t earlier = 0; earlier < i; earlier++) {
-                if (dp_slice_equal(names[earlier], names[i])) return false;
-            }
-        }
+        if ((bits & bit) != 0 && is_among(names, i, names[i])) return false;
         bits |= bit;
     }
     return true;
 }
 
-static bool skip_members(line_parser *parser, size_t start, seen_keys *seen)
+static bool skip_members(line_parser *parser, seen_keys *seen)
 {
     dp_json_token token;
     dp_slice ignored;
     while (dp_json_next(&parser->scanner, &token) == DP_JSON_KEY) {
-        if (!note_key(parser, seen, start, &token)) return false;
+        if (!note_key(parser, seen, &token)) return false;
         dp_json_kind kind = dp_json_next(&parser->scanner, &token);
         if (kind == DP_JSON_ERROR) return fail(parser, NULL);
         if ((kind == DP_JSON_BEGIN_OBJECT || kind == DP_JSON_BEGIN_ARRAY) &&
@@ -245,8 +258,10 @@ static bool skip_object(line_parser *parser, dp_slice *source)
         parser->scanner = before;
         seen.bits = 0;
         seen.count = 0;
-        seen.any_escape = false;
-        if (!skip_members(parser, start, &seen)) return false;
+        seen.deferred = false;
+        if (!skip_members(parser, &seen)) return false;
+        const dp_slice object = {parser->scanner.input.data + start, parser->scanner.position - start};
+        if (seen.deferred && !check_names_in_order(parser, object, start, seen.count)) return false;
     }
     *source = (dp_slice){parser->scanner.input.data + start, parser->scanner.position - start};
     return true;

@@ -3,6 +3,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 #include <cmocka.h>
 
@@ -166,6 +167,24 @@ static void a_repeated_name_is_found_among_many(void **state)
     }
 }
 
+static void very_many_names_cost_no_more_than_they_weigh(void **state)
+{
+    (void)state;
+    enum { NAMES = 200000 };
+    dp_arena *large = dp_arena_new(4096, 64 << 20);
+    char *text = malloc(NAMES * 12 + 1000);
+    size_t length = (size_t)sprintf(text, HEAD "\"data\":{");
+    for (unsigned i = 0; i < NAMES; i++) {
+        length += (size_t)sprintf(text + length, "%s\"%x\":1", i == 0 ? "" : ",", i);
+    }
+    sprintf(text + length, "},\"before\":null,\"unchanged\":[]}");
+    dp_error error = DP_ERROR_INIT;
+    dp_wire_line line;
+    assert_int_equal(dp_wire_line_scan(dp_slice_of_text(text), 1, large, &line, &error), DP_STATUS_OK);
+    free(text);
+    dp_arena_free(large);
+}
+
 static void timestamps_are_read_as_they_are_written(void **state)
 {
     (void)state;
@@ -222,6 +241,7 @@ int main(void)
         cmocka_unit_test(the_other_lines_are_told_apart_by_their_type),
         cmocka_unit_test(a_faulty_line_is_refused_with_its_number_and_fault),
         cmocka_unit_test(a_repeated_name_is_found_among_many),
+        cmocka_unit_test(very_many_names_cost_no_more_than_they_weigh),
         cmocka_unit_test(timestamps_are_read_as_they_are_written),
         cmocka_unit_test(positions_sort_as_values),
     };
