@@ -460,6 +460,20 @@ class SeveralServersTest(unittest.TestCase):
 
         self.run_streams(servers, schema, 3, 25, kill_one)
 
+    def test_a_server_dies_at_its_worst_moments(self):
+        schema = new_schema()
+        other, = start_servers(self, 1, state_dsn(schema))
+        for number, point in enumerate(("inside_transaction", "committed_unanswered"), 1):
+            with Server(state=state_dsn(schema), environment={"DPONE_CRASH_AT": point}) as victim:
+                batch = Batch(transaction(900 + number, f"0/{number}000", 50), f"0/{number}000")
+                with self.assertRaises(OSError):
+                    batch.send(victim)
+                victim.process.wait(20)
+            status, headers, body = batch.send(other)
+            self.assertEqual((status, body["accepted"]), (200, 50), body)
+            self.assertEqual(headers["Idempotency-Replayed"], "true" if point == "committed_unanswered" else None)
+        self.assertEqual(len(stored(schema)), 100)
+
     def test_the_same_batch_at_once_through_different_servers_is_stored_once(self):
         schema = new_schema()
         servers = start_servers(self, 3, state_dsn(schema))
