@@ -485,12 +485,12 @@ dp_status dp_state_copy(const char *from_dsn, const char *to_dsn, dp_state_copy_
     dp_state_copy_result copied = {.stream_count = 0};
     dp_status status = dp_store_open(from_dsn, &read_only, &from, error);
     if (status != DP_STATUS_OK) {
-        dp_error_while(error, "while opening the source");
+        dp_error_while(error, "opening --from");
         return status;
     }
     status = open_target(to_dsn, &to, error);
     if (status != DP_STATUS_OK) {
-        dp_error_while(error, "while opening the target");
+        dp_error_while(error, "opening --to");
     } else {
         status = copy_between(from, to, &copied, error);
         dp_store_close(to);
