@@ -204,6 +204,7 @@ static dp_status look_up_or_store(const ingest_job *job, dp_store *store, bool *
                               .source = header->source,
                               .identity = header->identity,
                               .idempotency_key = job->key};
+    if (store->driver->receipt_expect != NULL) store->driver->receipt_expect(store, &receipt);
     dp_status status = dp_journal_open_stream(job->journal, store, header, job->now_us, &stream, error);
     if (status != DP_STATUS_OK) return status;
     status = store->driver->receipt_find(store, &receipt, job->arena, error);

@@ -103,6 +103,9 @@ static dp_status take_answer(dp_pg_session *session, const struct dp_pg_pending 
     if (pending->answer == DP_PG_ANSWER_XID) take_xid(session, result);
     if (pending->answer == DP_PG_ANSWER_WANTED && wanted != NULL) {
         *wanted = result;
+    } else if (pending->answer == DP_PG_ANSWER_KEPT) {
+        PQclear(session->kept);
+        session->kept = result;
     } else {
         PQclear(result);
     }
@@ -207,6 +210,14 @@ dp_status dp_pg_queue(dp_pg_session *session, dp_pg_statement statement, const d
 {
     if (!session->in_transaction) return dp_pg_run(session, statement, params, NULL, error);
     return send_statement(session, statement, params, DP_PG_ANSWER_CHECKED, error);
+}
+
+dp_status dp_pg_queue_kept(dp_pg_session *session, dp_pg_statement statement, const dp_pg_params *params,
+                           dp_error *error)
+{
+    dp_status status = require_connection(session, error);
+    if (status != DP_STATUS_OK) return status;
+    return send_statement(session, statement, params, DP_PG_ANSWER_KEPT, error);
 }
 
 dp_status dp_pg_run(dp_pg_session *session, dp_pg_statement statement, const dp_pg_params *params,
@@ -374,6 +385,9 @@ dp_status dp_pg_begin(dp_store *store, bool write, dp_error *error)
 static void end_transaction(dp_pg_session *session)
 {
     session->in_transaction = false;
+    PQclear(session->found_receipt);
+    session->found_receipt = NULL;
+    session->expected_receipt = NULL;
     if (session->unusable) dp_pg_disconnect(session);
 }
 
@@ -434,7 +448,7 @@ static dp_status resolve_commit(dp_pg_session *session, dp_error *error)
     int64_t deadline_us = dp_clock_monotonic_us() + (int64_t)session->busy_timeout_ms * 1000;
     outcome answer = OUTCOME_PENDING;
     dp_pg_disconnect(session);
-    session->in_transaction = false;
+    end_transaction(session);
     while (session->xid[0] != '\0') {
         answer = ask_outcome(session, session->xid);
         if (answer != OUTCOME_PENDING || dp_clock_monotonic_us() >= deadline_us) break;

@@ -27,6 +27,7 @@ typedef enum dp_pg_answer {
     DP_PG_ANSWER_CHECKED,  /* only errors matter */
     DP_PG_ANSWER_PREPARED, /* of a PREPARE */
     DP_PG_ANSWER_XID,      /* of WRITE_BEGUN */
+    DP_PG_ANSWER_KEPT,     /* goes to the caller beside that of the statement that is waited for */
     DP_PG_ANSWER_WANTED    /* goes to the caller */
 } dp_pg_answer;
 
@@ -51,6 +52,9 @@ typedef struct dp_pg_session {
     char xid[24];                    /* of the write transaction; empty while unknown */
     char marker[DP_UUID_TEXT_BYTES]; /* what this write transaction leaves in the stream it saves */
     int64_t marked_stream_id;        /* the stream that has been saved; 0: none */
+    PGresult *kept;                  /* of the statement queued with DP_PG_ANSWER_KEPT, until it is taken */
+    const dp_receipt_row *expected_receipt; /* to be read together with the stream that is opened next */
+    PGresult *found_receipt; /* what was read so; until receipt_find or the transaction's end */
     dp_buffer scratch;
 } dp_pg_session;
 
@@ -114,6 +118,9 @@ dp_status dp_pg_expand(dp_pg_session *session, const char *sql, const char **tex
 /* Sends a statement whose answer comes with the next one that is run; outside a transaction as dp_pg_run. */
 dp_status dp_pg_queue(dp_pg_session *session, dp_pg_statement statement, const dp_pg_params *params,
                       dp_error *error);
+/* As dp_pg_queue, inside a transaction only; its result is in session->kept after the next one was run. */
+dp_status dp_pg_queue_kept(dp_pg_session *session, dp_pg_statement statement, const dp_pg_params *params,
+                           dp_error *error);
 /* Runs a statement and everything queued before it. The caller clears *result; NULL result: not wanted. */
 dp_status dp_pg_run(dp_pg_session *session, dp_pg_statement statement, const dp_pg_params *params,
                     PGresult **result, dp_error *error);

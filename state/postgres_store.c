@@ -90,6 +90,39 @@ static dp_status insert_stream(dp_pg_session *session, const dp_stream_key *key,
     return dp_pg_queue(session, DP_PG_STREAM_INSERT, &params, error);
 }
 
+static void add_receipt_key(dp_pg_params *params, const dp_receipt_row *receipt)
+{
+    dp_pg_add_text(params, receipt->pipeline);
+    dp_pg_add_text(params, receipt->source);
+    dp_pg_add_text(params, dp_identity_text(receipt->identity));
+    dp_pg_add_text(params, receipt->idempotency_key);
+}
+
+/* Locks the stream and reads the receipt that is expected of it in one round trip. Each statement has a
+ * snapshot of its own, so the receipt is read as of the lock. */
+static dp_status lock_stream(dp_pg_session *session, const dp_pg_params *key, PGresult **result,
+                             dp_error *error)
+{
+    const dp_receipt_row *expected = session->expected_receipt;
+    dp_pg_params receipt = {.count = 0};
+    PGresult *found = NULL;
+    session->expected_receipt = NULL;
+    if (expected == NULL) return dp_pg_run(session, DP_PG_STREAM_LOCK, key, result, error);
+    add_receipt_key(&receipt, expected);
+    dp_status status = dp_pg_queue_kept(session, DP_PG_STREAM_LOCK, key, error);
+    if (status == DP_STATUS_OK) status = dp_pg_run(session, DP_PG_RECEIPT_FIND, &receipt, &found, error);
+    if (status != DP_STATUS_OK) return status;
+    *result = session->kept;
+    session->kept = NULL;
+    if (PQntuples(*result) == 0) { /* nothing was locked */
+        PQclear(found);
+        found = NULL;
+    }
+    PQclear(session->found_receipt);
+    session->found_receipt = found;
+    return DP_STATUS_OK;
+}
+
 static dp_status stream_open(dp_store *store, const dp_stream_key *key, dp_identity_kind identity,
                              int64_t now_us, dp_arena *arena, dp_stream *stream, dp_error *error)
 {
@@ -97,7 +130,7 @@ static dp_status stream_open(dp_store *store, const dp_stream_key *key, dp_ident
     dp_pg_params params = {.count = 0};
     PGresult *result = NULL;
     add_key(&params, key);
-    dp_status status = dp_pg_run(session, DP_PG_STREAM_LOCK, &params, &result, error);
+    dp_status status = lock_stream(session, &params, &result, error);
     if (status == DP_STATUS_OK && PQntuples(result) == 0) {
         PQclear(result);
         result = NULL;
@@ -569,20 +602,23 @@ static dp_status keep_receipt(const PGresult *r, dp_arena *arena, dp_receipt_row
     return DP_STATUS_OK;
 }
 
-static void add_receipt_key(dp_pg_params *params, const dp_receipt_row *receipt)
+static void receipt_expect(dp_store *store, const dp_receipt_row *receipt)
 {
-    dp_pg_add_text(params, receipt->pipeline);
-    dp_pg_add_text(params, receipt->source);
-    dp_pg_add_text(params, dp_identity_text(receipt->identity));
-    dp_pg_add_text(params, receipt->idempotency_key);
+    dp_pg_session *session = dp_pg_session_of(store);
+    if (session->in_transaction && session->writing) session->expected_receipt = receipt;
 }
 
 static dp_status receipt_find(dp_store *store, dp_receipt_row *receipt, dp_arena *arena, dp_error *error)
 {
+    dp_pg_session *session = dp_pg_session_of(store);
     dp_pg_params params = {.count = 0};
-    PGresult *result = NULL;
-    add_receipt_key(&params, receipt);
-    dp_status status = dp_pg_run(dp_pg_session_of(store), DP_PG_RECEIPT_FIND, &params, &result, error);
+    PGresult *result = session->found_receipt;
+    dp_status status = DP_STATUS_OK;
+    session->found_receipt = NULL;
+    if (result == NULL) {
+        add_receipt_key(&params, receipt);
+        status = dp_pg_run(session, DP_PG_RECEIPT_FIND, &params, &result, error);
+    }
     if (status != DP_STATUS_OK) return status;
     status = PQntuples(result) == 0 ? DP_STATUS_NOT_FOUND : keep_receipt(result, arena, receipt, error);
     PQclear(result);
@@ -671,6 +707,7 @@ const dp_store_driver dp_store_postgres = {
     .events_insert = events_insert,
     .events_read = events_read,
     .events_delete = events_delete,
+    .receipt_expect = receipt_expect,
     .receipt_find = receipt_find,
     .receipt_insert = receipt_insert,
     .receipts_end_staging = receipts_end_staging,

@@ -271,7 +271,11 @@ struct dp_store_driver {
     /* Required. */
     dp_status (*events_delete)(dp_store *store, int64_t stream_id, dp_number_range range, dp_error *error);
 
-    /* Receipts. Required. Looks for pipeline, source, identity and idempotency_key of *receipt and fills in
+    /* Receipts. Optional. Says, inside a write transaction, that stream_open and then receipt_find for this
+     * receipt follow: where that saves a round trip, both travel together, the receipt read under the
+     * stream's lock. Borrowed until stream_open returns. */
+    void (*receipt_expect)(dp_store *store, const dp_receipt_row *receipt);
+    /* Required. Looks for pipeline, source, identity and idempotency_key of *receipt and fills in
      * the rest. NOT_FOUND. */
     dp_status (*receipt_find)(dp_store *store, dp_receipt_row *receipt, dp_arena *arena, dp_error *error);
     /* Required. CONFLICT when the key is there. */
