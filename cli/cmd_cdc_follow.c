@@ -26,7 +26,10 @@ static const dp_option options[] = {
      .argument = "COUNT",
      .help = "a batch ends with the transaction that reaches so many events",
      .default_text = "1000"},
-    {.name = "poll-ms", .argument = "MS", .help = "how often to look for more", .default_text = "500"},
+    {.name = "poll-ms",
+     .argument = "MS",
+     .help = "how often to look for more with --state; a server says so by itself",
+     .default_text = "500"},
     {.name = "until-end", .help = "end when nothing is left instead of waiting for more"},
     {.name = NULL},
 };
@@ -175,7 +178,8 @@ const dp_command dp_command_cdc_follow = {
     .description =
         "Prints event and commit lines of whole transactions and commits the consumer's offset behind them; "
         "with --exec each batch goes to a program, and is committed when the program ends with 0. Waits for "
-        "more unless --until-end is given. Any number of consumers follow independently, and retention keeps "
+        "more unless --until-end is given; a server answers as soon as there is something. Any number of "
+        "consumers follow independently, and retention keeps "
         "what they have not read.\n\n"
         "At least once: after a kill the batch that was not committed comes again, with the same event ids. "
         "A consumer's offset is that of the pipeline PIPELINE/consumers/NAME: `dpone offsets list` shows it, "

@@ -7,6 +7,7 @@
 #include "base/clock.h"
 #include "base/json_writer.h"
 #include "server/assets.h"
+#include "server/events_route.h"
 #include "server/exchange.h"
 #include "server/process_figures.h"
 #include "server/request_target.h"
@@ -83,7 +84,8 @@ void dp_exchange_respond_json(dp_exchange *exchange, unsigned status, dp_slice j
     dp_exchange_respond(exchange, &response, "application/json", json);
 }
 
-void dp_exchange_respond_code(dp_exchange *exchange, unsigned status, const char *code, const char *detail)
+static void respond_code(dp_exchange *exchange, dp_http_response *response, const char *code,
+                         const char *detail)
 {
     dp_buffer json = DP_BUFFER_INIT(8192);
     dp_buffer_append_text(&json, "{\"detail\":");
@@ -93,8 +95,21 @@ void dp_exchange_respond_code(dp_exchange *exchange, unsigned status, const char
         dp_json_put_string(&json, dp_slice_of_text(code));
     }
     dp_buffer_append_byte(&json, '}');
-    dp_exchange_respond_json(exchange, status, dp_buffer_slice(&json));
+    dp_exchange_respond(exchange, response, "application/json", dp_buffer_slice(&json));
     dp_buffer_release(&json);
+}
+
+void dp_exchange_respond_code(dp_exchange *exchange, unsigned status, const char *code, const char *detail)
+{
+    dp_http_response response = {.status = status};
+    respond_code(exchange, &response, code, detail);
+}
+
+void dp_exchange_respond_busy(dp_exchange *exchange, const char *code, const char *detail)
+{
+    dp_http_response response = {.status = 503};
+    dp_http_response_add(&response, "Retry-After", "1");
+    respond_code(exchange, &response, code, detail);
 }
 
 void dp_exchange_respond_detail(dp_exchange *exchange, unsigned status, const char *detail)
@@ -228,6 +243,7 @@ static void answer_metrics(dp_exchange *exchange)
     dp_process_figures_read(&gauges);
     gauges.uptime_seconds = (double)(dp_clock_monotonic_us() - application->started_us) / 1e6;
     gauges.start_time_seconds = (double)application->started_wall_us / 1e6;
+    if (application->waiting != NULL) gauges.waiting_readers = dp_waiting_readers_count(application->waiting);
     gauges.log_lines_dropped = dp_log_dropped_count(application->log);
     dp_http_server *http = atomic_load(&application->http);
     if (http != NULL) gauges.open_connections = dp_http_server_connection_count(http);
@@ -326,6 +342,10 @@ static void answer_route(dp_exchange *exchange)
     case DP_ROUTE_PIPELINE:
     case DP_ROUTE_BATCHES:
     case DP_ROUTE_EVENTS:
+    case DP_ROUTE_CONSUMERS:
+    case DP_ROUTE_CONSUMER_GET:
+    case DP_ROUTE_CONSUMER_PUT:
+    case DP_ROUTE_CONSUMER_DELETE:
     case DP_ROUTE_OFFSETS:
     case DP_ROUTE_OFFSET_GET:
     case DP_ROUTE_OFFSET_PUT:
@@ -387,8 +407,13 @@ static void on_request(void *context, dp_http_request *request)
 
 static void on_timer(void *context, dp_http_request *request)
 {
+    dp_exchange *exchange = dp_http_request_user(request);
     (void)context;
-    dp_msg_timer(dp_http_request_user(request));
+    if (exchange->route == DP_ROUTE_EVENTS) {
+        dp_events_route_timer(exchange);
+    } else {
+        dp_msg_timer(exchange);
+    }
 }
 
 static void on_wake(void *context, dp_http_request *request)
@@ -480,8 +505,28 @@ void dp_application_configure(dp_application *application, const dp_settings *se
         (int64_t)dp_settings_number(settings, DP_SETTING_CACHE_TTL_SECONDS) * 1000000);
     dp_msg_admit_waiting(application);
     pthread_mutex_unlock(&application->lock);
+    if (application->waiting != NULL)
+        dp_waiting_readers_configure(application->waiting,
+                                     (size_t)dp_settings_number(settings, DP_SETTING_MAX_WAITING_READERS));
     atomic_store(&application->docs_enabled, dp_settings_number(settings, DP_SETTING_ENABLE_DOCS) != 0);
     atomic_store(&application->cors_enabled, dp_settings_number(settings, DP_SETTING_CORS_ENABLED) != 0);
+}
+
+static void wake_waiting(void *context, dp_waiting_reader *list)
+{
+    dp_events_route_wake(context, list);
+}
+
+static dp_status start_watch(dp_application *application, dp_error *error)
+{
+    application->waiting = dp_waiting_readers_new(0);
+    if (application->waiting == NULL) return dp_error_no_memory(error, "the waiting readers");
+    const dp_journal_watch_options options = {.journal = application->journal,
+                                              .readers = application->waiting,
+                                              .pool = application->readers,
+                                              .context = application,
+                                              .wake = wake_waiting};
+    return dp_journal_watch_new(&options, &application->watch, error);
 }
 
 static dp_status start_workers(dp_application *application, dp_error *error)
@@ -489,8 +534,9 @@ static dp_status start_workers(dp_application *application, dp_error *error)
     application->journal_metrics = dp_journal_metrics_new(application->journal);
     if (application->journal_metrics == NULL) return dp_error_no_memory(error, "the journal's figures");
     dp_status status = dp_worker_pool_new(READER_THREADS, MAX_WAITING_JOBS, &application->readers, error);
-    if (status != DP_STATUS_OK) return status;
-    return dp_worker_pool_new(WRITER_THREADS, MAX_WAITING_JOBS, &application->writers, error);
+    if (status == DP_STATUS_OK)
+        status = dp_worker_pool_new(WRITER_THREADS, MAX_WAITING_JOBS, &application->writers, error);
+    return status == DP_STATUS_OK ? start_watch(application, error) : status;
 }
 
 dp_status dp_application_new(const dp_application_options *options, dp_application **out, dp_error *error)
@@ -520,8 +566,15 @@ dp_status dp_application_new(const dp_application_options *options, dp_applicati
     return DP_STATUS_OK;
 }
 
+void dp_application_end_waiting(dp_application *application)
+{
+    dp_journal_watch_stop(application->watch);
+    dp_events_route_stop(application);
+}
+
 void dp_application_finish_work(dp_application *application)
 {
+    dp_journal_watch_stop(application->watch);
     dp_worker_pool_free(application->writers);
     dp_worker_pool_free(application->readers);
     application->writers = application->readers = NULL;
@@ -531,6 +584,8 @@ void dp_application_free(dp_application *application)
 {
     if (application == NULL) return;
     dp_application_finish_work(application);
+    dp_journal_watch_free(application->watch);
+    dp_waiting_readers_free(application->waiting);
     dp_journal_metrics_free(application->journal_metrics);
     dp_idempotency_cache_free(application->cache);
     pthread_mutex_destroy(&application->lock);

@@ -103,32 +103,40 @@ static events_stream *new_stream(dp_exchange *exchange, dp_events_reader *reader
     return stream;
 }
 
-void dp_events_stream_answer(dp_exchange *exchange, dp_slice pipeline, const dp_events_query *query)
+static void send_stream(dp_exchange *exchange, events_stream *stream)
 {
-    dp_api_reply reply = DP_API_REPLY_INIT;
-    dp_events_reader *reader = NULL;
-    dp_events_reader_open(exchange->application->journal, pipeline, query, &reader, &reply);
-    if (reader == NULL) {
-        dp_exchange_respond_reply(exchange, &reply);
-        dp_api_reply_release(&reply);
-        return;
-    }
-    dp_api_reply_release(&reply);
-    events_stream *stream = new_stream(exchange, reader);
-    if (stream == NULL) {
-        dp_events_reader_close(reader);
-        dp_exchange_respond_code(exchange, 503, "out_of_memory", "Out of memory");
-        return;
-    }
-    read_page(stream);
-    if (stream->broken) {
-        free_stream(stream);
-        dp_exchange_respond_code(exchange, 503, "store_unavailable", "The journal could not be read");
-        return;
-    }
     char origin[512];
     dp_http_response response = {.status = 200};
     dp_exchange_add_headers(exchange, &response, "application/x-ndjson", origin, sizeof origin);
     const dp_http_stream body = {.context = stream, .read = take, .close = close_stream};
     dp_http_respond_stream(exchange->request, &response, &body);
+}
+
+bool dp_events_stream_answer(dp_exchange *exchange, dp_slice pipeline, const dp_events_query *query,
+                             uint64_t *mark)
+{
+    dp_api_reply reply = DP_API_REPLY_INIT;
+    dp_events_reader *reader = NULL;
+    dp_events_reader_open(exchange->application->journal, pipeline, query, &reader, &reply);
+    if (reader == NULL) dp_exchange_respond_reply(exchange, &reply);
+    dp_api_reply_release(&reply);
+    if (reader == NULL) return true;
+    events_stream *stream = new_stream(exchange, reader);
+    if (stream == NULL) {
+        dp_events_reader_close(reader);
+        dp_exchange_respond_code(exchange, 503, "out_of_memory", "Out of memory");
+        return true;
+    }
+    read_page(stream);
+    if (stream->broken) {
+        free_stream(stream);
+        dp_exchange_respond_code(exchange, 503, "store_unavailable", "The journal could not be read");
+    } else if (stream->ended && mark != NULL) {
+        *mark = dp_events_reader_mark(reader);
+        free_stream(stream);
+        return false;
+    } else {
+        send_stream(exchange, stream);
+    }
+    return true;
 }

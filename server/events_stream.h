@@ -5,7 +5,9 @@
 
 #include "server/exchange.h"
 
-/* On a worker thread: opens the reader and answers, with the stream or with the reason why not. */
-void dp_events_stream_answer(dp_exchange *exchange, dp_slice pipeline, const dp_events_query *query);
+/* On a worker thread: opens the reader and answers, with the stream or with the reason why not. With a `mark`
+ * it does not answer when there is nothing to send: false, and *mark is the reader's. */
+bool dp_events_stream_answer(dp_exchange *exchange, dp_slice pipeline, const dp_events_query *query,
+                             uint64_t *mark);
 
 #endif

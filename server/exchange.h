@@ -12,6 +12,7 @@
 #include "server/failure_state.h"
 #include "server/idempotency_cache.h"
 #include "server/journal_metrics.h"
+#include "server/journal_watch.h"
 #include "server/request_target.h"
 #include "server/worker_pool.h"
 #include "services/journal_api.h"
@@ -55,6 +56,8 @@ typedef struct dp_exchange {
     dp_admission_waiter admission;
     dp_idempotency_waiter idempotency;
     dp_v1_refusal refusal;
+    bool may_wait; /* a reader of events that is suspended when there are none */
+    dp_waiting_reader waiting;
 } dp_exchange;
 
 /* What may change while running. Read under the lock. */
@@ -80,6 +83,8 @@ struct dp_application {
     dp_journal_metrics *journal_metrics;
     dp_worker_pool *readers; /* work on the state that reads, and the work that writes */
     dp_worker_pool *writers;
+    dp_waiting_readers *waiting; /* requests for events that have found none; NULL: without a state */
+    dp_journal_watch *watch;
     const char *token; /* "": none is configured */
     size_t max_batch_bytes;
 };
@@ -101,6 +106,9 @@ void dp_exchange_respond_detail(dp_exchange *exchange, unsigned status, const ch
 
 /* {"detail":"...","code":"..."} */
 void dp_exchange_respond_code(dp_exchange *exchange, unsigned status, const char *code, const char *detail);
+
+/* The same with 503 and Retry-After: it may be repeated soon. */
+void dp_exchange_respond_busy(dp_exchange *exchange, const char *code, const char *detail);
 
 /* 422 about one number: where it was, its name, what is wrong. */
 void dp_exchange_respond_invalid(dp_exchange *exchange, const char *place, const char *name,

@@ -19,7 +19,7 @@
     X(204)                                                                                                   \
     X(307)                                                                                                   \
     X(400)                                                                                                   \
-    X(401) X(403) X(404) X(405) X(408) X(409) X(413) X(414) X(415) X(422) X(431) X(500) X(503)
+    X(401) X(403) X(404) X(405) X(408) X(409) X(410) X(413) X(414) X(415) X(422) X(431) X(500) X(503)
 
 enum {
 #define DP_METRIC_STATUS_ONE(status) +1
@@ -47,6 +47,8 @@ typedef struct dp_metrics {
     _Atomic uint64_t batches_committed;
     _Atomic uint64_t events_ingested;
     _Atomic uint64_t events_duplicate;
+    _Atomic uint64_t readers_suspended;
+    _Atomic uint64_t readers_refused;
 } dp_metrics;
 
 /* What others know at the moment of rendering. */
@@ -55,6 +57,7 @@ typedef struct dp_metric_gauges {
     uint64_t active_requests;
     uint64_t max_concurrency;
     uint64_t open_connections;
+    uint64_t waiting_readers;
     dp_idempotency_counts cache;
     uint64_t log_lines_dropped;
     double uptime_seconds;

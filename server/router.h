@@ -24,6 +24,10 @@
     X(PIPELINE, "GET", "/v1/pipelines/{pipeline}")                                                           \
     X(BATCHES, "POST", "/v1/pipelines/{pipeline}/batches")                                                   \
     X(EVENTS, "GET", "/v1/pipelines/{pipeline}/events")                                                      \
+    X(CONSUMERS, "GET", "/v1/pipelines/{pipeline}/consumers")                                                \
+    X(CONSUMER_GET, "GET", "/v1/pipelines/{pipeline}/consumers/{consumer}")                                  \
+    X(CONSUMER_PUT, "PUT", "/v1/pipelines/{pipeline}/consumers/{consumer}")                                  \
+    X(CONSUMER_DELETE, "DELETE", "/v1/pipelines/{pipeline}/consumers/{consumer}")                            \
     X(OFFSETS, "GET", "/v1/pipelines/{pipeline}/offsets")                                                    \
     X(OFFSET_GET, "GET", "/v1/pipelines/{pipeline}/offsets/{backend}/{schema}/{table}")                      \
     X(OFFSET_PUT, "PUT", "/v1/pipelines/{pipeline}/offsets/{backend}/{schema}/{table}")                      \

@@ -178,6 +178,7 @@ static void wait_for_end(running *run, const sigset_t *signals)
 static void stop(running *run)
 {
     dp_service_notify("STOPPING=1");
+    dp_application_end_waiting(run->application);
     int64_t grace_us = (int64_t)dp_settings_number(&run->settings, DP_SETTING_SHUTDOWN_TIMEOUT) * 1000000;
     bool finished = dp_http_server_stop(run->http, grace_us);
     dp_log_entry(run->log, finished ? DP_LOG_INFO : DP_LOG_WARNING, "server.shutdown", "dpone server stopped",

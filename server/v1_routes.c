@@ -1,11 +1,11 @@
 #include "server/v1_routes.h"
 
 #include <stdio.h>
-#include <stdlib.h>
 
 #include "base/json_scanner.h"
 #include "server/access.h"
-#include "server/events_stream.h"
+#include "server/events_route.h"
+#include "server/v1_job.h"
 
 enum {
     MAX_JSON_BODY_BYTES = 1 << 20,
@@ -21,6 +21,10 @@ bool dp_v1_owns(dp_route route)
     case DP_ROUTE_PIPELINE:
     case DP_ROUTE_BATCHES:
     case DP_ROUTE_EVENTS:
+    case DP_ROUTE_CONSUMERS:
+    case DP_ROUTE_CONSUMER_GET:
+    case DP_ROUTE_CONSUMER_PUT:
+    case DP_ROUTE_CONSUMER_DELETE:
     case DP_ROUTE_OFFSETS:
     case DP_ROUTE_OFFSET_GET:
     case DP_ROUTE_OFFSET_PUT:
@@ -103,8 +107,8 @@ static dp_v1_refusal decide(const dp_exchange *exchange)
     case DP_ACCESS_TOKEN_WRONG: return DP_V1_UNAUTHORIZED;
     }
     if (exchange->application->journal == NULL) return DP_V1_NO_STATE;
-    bool needs_type =
-        writes(route) && (route != DP_ROUTE_OFFSET_DELETE || dp_http_request_has_body(exchange->request));
+    bool may_be_empty = strcmp(dp_route_method(route), "DELETE") == 0;
+    bool needs_type = writes(route) && (!may_be_empty || dp_http_request_has_body(exchange->request));
     return needs_type && !has_media_type(exchange, media_type_of(route)) ? DP_V1_MEDIA_TYPE : DP_V1_ACCEPTED;
 }
 
@@ -151,41 +155,20 @@ void dp_v1_on_headers(dp_exchange *exchange)
 
 /* ---- on a worker ---- */
 
-typedef struct v1_job {
-    dp_worker_job job; /* first: the pool hands this back */
-    dp_exchange *exchange;
-    dp_buffer decoded; /* path and query parameters */
-} v1_job;
-
-/* A decoded copy of a path or query parameter that lives as long as the job. */
-static dp_slice decode(v1_job *job, dp_slice text, bool plus_is_space)
+static dp_offset_name offset_name(dp_v1_job *job)
 {
-    size_t at = job->decoded.length;
-    if (!dp_buffer_reserve(&job->decoded, text.length)) return dp_slice_make("", 0);
-    size_t length = dp_percent_decode(text, plus_is_space, job->decoded.data + at);
-    job->decoded.length += length;
-    return dp_slice_make(job->decoded.data + at, length);
+    return (dp_offset_name){.pipeline = job->pipeline,
+                            .backend = dp_v1_job_parameter(job, 1),
+                            .source_schema = dp_v1_job_parameter(job, 2),
+                            .source_table = dp_v1_job_parameter(job, 3)};
 }
 
-static dp_slice parameter(v1_job *job, unsigned index)
+static dp_consumer_choice consumer_choice(dp_v1_job *job)
 {
-    return decode(job, job->exchange->match.parameters[index], false);
-}
-
-static dp_slice query_parameter(v1_job *job, const char *name)
-{
-    dp_slice text;
-    if (!dp_query_last(dp_http_request_query(job->exchange->request), name, &text))
-        return (dp_slice){NULL, 0};
-    return decode(job, text, true);
-}
-
-static dp_offset_name offset_name(v1_job *job)
-{
-    return (dp_offset_name){.pipeline = parameter(job, 0),
-                            .backend = parameter(job, 1),
-                            .source_schema = parameter(job, 2),
-                            .source_table = parameter(job, 3)};
+    return (dp_consumer_choice){.pipeline = job->pipeline,
+                                .consumer = dp_v1_job_parameter(job, 1),
+                                .source = dp_v1_job_query(job, "source"),
+                                .backend = dp_v1_job_query(job, "backend")};
 }
 
 /* Adds what a receipt says to the counters. */
@@ -209,39 +192,40 @@ static void count_receipt(dp_metrics *metrics, const dp_api_reply *reply)
     dp_metric_add(&metrics->batches_committed, 1);
 }
 
-static void ingest(v1_job *job, dp_slice body, dp_api_reply *reply)
+static void ingest(dp_v1_job *job, dp_slice body, dp_api_reply *reply)
 {
     dp_exchange *exchange = job->exchange;
     dp_slice key = {NULL, 0};
     size_t count = dp_http_request_header_count(exchange->request, "Idempotency-Key");
     dp_http_request_header(exchange->request, "Idempotency-Key", &key);
-    dp_journal_api_ingest(exchange->application->journal, parameter(job, 0), key, (unsigned)count, body,
-                          reply);
-    if (reply->http_status == 200 && !reply->replayed) count_receipt(&exchange->application->metrics, reply);
+    dp_journal_api_ingest(exchange->application->journal, job->pipeline, key, (unsigned)count, body, reply);
+    if (reply->http_status != 200 || reply->replayed) return;
+    dp_application *application = exchange->application;
+    count_receipt(&application->metrics, reply);
+    dp_events_route_wake(application, dp_waiting_readers_wake(application->waiting, job->pipeline));
 }
 
-static void call_journal(v1_job *job, dp_api_reply *reply)
+static void call_journal(dp_v1_job *job, dp_api_reply *reply)
 {
     dp_exchange *exchange = job->exchange;
     dp_journal_api *journal = exchange->application->journal;
     dp_slice body = dp_http_request_body(exchange->request);
     dp_offset_name name;
+    dp_consumer_choice consumer;
     switch (exchange->route) {
     case DP_ROUTE_READY: dp_journal_api_check_ready(journal, reply); return;
     case DP_ROUTE_PIPELINES: dp_journal_api_list_pipelines(journal, reply); return;
-    case DP_ROUTE_PIPELINE: dp_journal_api_show_pipeline(journal, parameter(job, 0), reply); return;
+    case DP_ROUTE_PIPELINE: dp_journal_api_show_pipeline(journal, job->pipeline, reply); return;
     case DP_ROUTE_BATCHES: ingest(job, body, reply); return;
-    case DP_ROUTE_OFFSETS: dp_journal_api_list_offsets(journal, parameter(job, 0), reply); return;
-    case DP_ROUTE_SOURCE_PUT: dp_journal_api_put_source(journal, parameter(job, 0), body, reply); return;
-    case DP_ROUTE_QUARANTINE: dp_journal_api_list_quarantine(journal, parameter(job, 0), reply); return;
-    case DP_ROUTE_QUARANTINE_ADD:
-        dp_journal_api_add_quarantine(journal, parameter(job, 0), body, reply);
-        return;
+    case DP_ROUTE_OFFSETS: dp_journal_api_list_offsets(journal, job->pipeline, reply); return;
+    case DP_ROUTE_SOURCE_PUT: dp_journal_api_put_source(journal, job->pipeline, body, reply); return;
+    case DP_ROUTE_QUARANTINE: dp_journal_api_list_quarantine(journal, job->pipeline, reply); return;
+    case DP_ROUTE_QUARANTINE_ADD: dp_journal_api_add_quarantine(journal, job->pipeline, body, reply); return;
     case DP_ROUTE_QUARANTINE_RESOLVE:
-        dp_journal_api_resolve_quarantine(journal, parameter(job, 0), body, reply);
+        dp_journal_api_resolve_quarantine(journal, job->pipeline, body, reply);
         return;
-    case DP_ROUTE_AUDIT: dp_journal_api_list_audit(journal, parameter(job, 0), reply); return;
-    case DP_ROUTE_AUDIT_ADD: dp_journal_api_add_audit(journal, parameter(job, 0), body, reply); return;
+    case DP_ROUTE_AUDIT: dp_journal_api_list_audit(journal, job->pipeline, reply); return;
+    case DP_ROUTE_AUDIT_ADD: dp_journal_api_add_audit(journal, job->pipeline, body, reply); return;
     case DP_ROUTE_REPLAY_PLANS: dp_journal_api_plan_replay(journal, body, reply); return;
     case DP_ROUTE_COMMIT_DECISIONS: dp_journal_api_decide_commit(journal, body, reply); return;
     case DP_ROUTE_OFFSET_GET:
@@ -255,6 +239,19 @@ static void call_journal(v1_job *job, dp_api_reply *reply)
     case DP_ROUTE_OFFSET_DELETE:
         name = offset_name(job);
         dp_journal_api_delete_offset(journal, &name, body, reply);
+        return;
+    case DP_ROUTE_CONSUMERS: dp_journal_api_list_consumers(journal, job->pipeline, reply); return;
+    case DP_ROUTE_CONSUMER_GET:
+        consumer = consumer_choice(job);
+        dp_journal_api_get_consumer(journal, &consumer, reply);
+        return;
+    case DP_ROUTE_CONSUMER_PUT:
+        consumer = consumer_choice(job);
+        dp_journal_api_put_consumer(journal, &consumer, body, reply);
+        return;
+    case DP_ROUTE_CONSUMER_DELETE:
+        consumer = consumer_choice(job);
+        dp_journal_api_delete_consumer(journal, &consumer, body, reply);
         return;
     case DP_ROUTE_EVENTS:
     case DP_ROUTE_MSG:
@@ -288,30 +285,14 @@ void dp_exchange_respond_reply(dp_exchange *exchange, const dp_api_reply *reply)
     dp_exchange_respond(exchange, &response, reply->content_type, dp_buffer_slice(&reply->body));
 }
 
-static void release_job(v1_job *job)
-{
-    dp_buffer_release(&job->decoded);
-    free(job);
-}
-
 static void run_job(dp_worker_job *own)
 {
-    v1_job *job = (v1_job *)(void *)own;
-    dp_exchange *exchange = job->exchange;
+    dp_v1_job *job = (dp_v1_job *)(void *)own;
     dp_api_reply reply = DP_API_REPLY_INIT;
-    if (exchange->route == DP_ROUTE_EVENTS) {
-        const dp_events_query query = {.from = query_parameter(job, "from"),
-                                       .to = query_parameter(job, "to"),
-                                       .limit = query_parameter(job, "limit"),
-                                       .source = query_parameter(job, "source"),
-                                       .backend = query_parameter(job, "backend")};
-        dp_events_stream_answer(exchange, parameter(job, 0), &query);
-    } else {
-        call_journal(job, &reply);
-        dp_exchange_respond_reply(exchange, &reply);
-    }
+    call_journal(job, &reply);
+    dp_exchange_respond_reply(job->exchange, &reply);
     dp_api_reply_release(&reply);
-    release_job(job);
+    dp_v1_job_free(job);
 }
 
 void dp_v1_on_request(dp_exchange *exchange)
@@ -326,25 +307,18 @@ void dp_v1_on_request(dp_exchange *exchange)
                                  DP_SLICE_LITERAL("{\"status\":\"ready\",\"state\":\"none\"}"));
         return;
     }
-    v1_job *job = calloc(1, sizeof *job);
+    if (exchange->route == DP_ROUTE_EVENTS) {
+        dp_events_route_begin(exchange);
+        return;
+    }
+    dp_v1_job *job = dp_v1_job_new(exchange, run_job);
     if (job == NULL) {
         dp_exchange_respond_code(exchange, 503, "out_of_memory", "Out of memory");
         return;
     }
-    dp_slice path = dp_http_request_path(exchange->request);
-    dp_slice query = dp_http_request_query(exchange->request);
-    job->job.run = run_job;
-    job->exchange = exchange;
-    job->decoded.max_bytes = path.length + query.length + 1;
-    /* One reservation, so that decoded slices never move. */
-    bool ready = dp_buffer_reserve(&job->decoded, path.length + query.length + 1);
     dp_worker_pool *pool = writes(exchange->route) ? application->writers : application->readers;
     dp_http_hand_over(exchange->request);
-    if (ready && dp_worker_pool_submit(pool, &job->job, false)) return;
-    release_job(job);
-    dp_http_response response = {.status = 503};
-    dp_http_response_add(&response, "Retry-After", "1");
-    dp_exchange_respond(exchange, &response, "application/json",
-                        DP_SLICE_LITERAL(
-                            "{\"detail\":\"Too many requests wait for the state\",\"code\":\"busy\"}"));
+    if (dp_worker_pool_submit(pool, &job->job, false)) return;
+    dp_v1_job_free(job);
+    dp_exchange_respond_busy(exchange, "busy", "Too many requests wait for the state");
 }

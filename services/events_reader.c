@@ -3,11 +3,13 @@
 #include <stdlib.h>
 
 #include "cdc/event_lines.h"
+#include "services/consumer_name.h"
 #include "services/journal_internal.h"
 
 #define PIECE_BYTES      ((size_t)64 << 10)
 #define MAX_BUFFER_BYTES ((size_t)64 << 20) /* a piece and the longest line */
 #define ROWS_A_TIME      256
+#define CONSUMER_EVENTS  1000 /* an answer to a consumer, unless it asks for another limit */
 
 struct dp_events_reader {
     dp_journal_api *api;
@@ -15,7 +17,9 @@ struct dp_events_reader {
     int64_t stream_id;
     dp_backend backend;
     dp_transaction_window window; /* `from` moves on with what has been read */
+    uint64_t mark;                /* of the pipeline's streams, when it was opened */
     uint64_t events_left;         /* of the limit; UINT64_MAX: no limit */
+    uint64_t bytes_left;          /* as above, when the present piece was begun */
     bool ended;
     dp_transaction_row *rows; /* the next transactions, in the arena */
     size_t row_count;
@@ -27,53 +31,47 @@ struct dp_events_reader {
 
 /* --- opening ------------------------------------------------------------------------------------------- */
 
-typedef struct stream_choice {
-    const dp_events_query *query;
-    unsigned count; /* of the streams that fit */
-    bool any;       /* the pipeline has a stream at all */
-    dp_stream stream;
-} stream_choice;
-
-static dp_status choose_stream(void *context, const dp_stream *row, dp_error *error)
+/* The consumer's own offset, when it has one, as the place to begin. */
+static dp_status load_consumer(dp_store *store, dp_slice pipeline, const dp_events_query *query,
+                               dp_events_reader *reader, dp_error *error)
 {
-    stream_choice *self = context;
-    (void)error;
-    self->any = true;
-    if (self->query->source.data != NULL && !dp_slice_equal(self->query->source, row->key.source)) {
+    char key[DP_CONSUMER_KEY_BYTES];
+    size_t length;
+    dp_status status = dp_consumer_key(pipeline, query->consumer, key, &length, error);
+    if (status != DP_STATUS_OK) return status;
+    dp_offset_row row = {.pipeline_name = dp_slice_make(key, length),
+                         .source_schema = DP_SLICE_LITERAL("*"),
+                         .source_table = DP_SLICE_LITERAL("*"),
+                         .backend = dp_backend_text(reader->backend)};
+    status = store->driver->offset_find(store, &row, reader->arena, error);
+    if (status == DP_STATUS_NOT_FOUND) {
+        dp_error_clear(error);
         return DP_STATUS_OK;
     }
-    if (self->query->backend.data != NULL &&
-        !dp_slice_equal(self->query->backend, dp_backend_text(row->key.backend))) {
-        return DP_STATUS_OK;
+    if (status != DP_STATUS_OK) return status;
+    if (!dp_position_parse(reader->backend, row.token, &reader->window.from)) {
+        return dp_error_set(error, DP_STATUS_DATA, "the consumer's offset '%.*s' is no token",
+                            DP_SLICE_PRINT(row.token));
     }
-    self->count++;
-    self->stream = *row; /* its texts are not used */
+    reader->window.has_from = true;
     return DP_STATUS_OK;
 }
 
-static dp_status find_stream(dp_journal_api *api, dp_slice pipeline, stream_choice *choice, dp_error *error)
+static dp_status find_stream(dp_slice pipeline, const dp_events_query *query, dp_events_reader *reader,
+                             dp_stream *stream, dp_error *error)
 {
     dp_store *store;
-    dp_row_visitor visitor = {.context = choice, .stream = choose_stream};
-    dp_status status = journal_take_reader(api, &store, error);
+    const journal_stream_choice choice = {pipeline, query->source, query->backend};
+    dp_status status = journal_take_reader(reader->api, &store, error);
     if (status != DP_STATUS_OK) return status;
-    status = store->driver->stream_list(store, pipeline, &visitor, error);
-    journal_give_reader(api, store, status);
-    if (status != DP_STATUS_OK) return status;
-    if (!choice->any) {
-        return dp_error_set_code(error, DP_STATUS_NOT_FOUND, "pipeline_not_found",
-                                 "no events of pipeline '%.*s'", DP_SLICE_PRINT(pipeline));
+    status = journal_choose_stream(store, &choice, stream, &reader->mark, error);
+    if (status == DP_STATUS_OK) {
+        reader->stream_id = stream->stream_id;
+        reader->backend = stream->key.backend;
+        if (query->consumer.data != NULL) status = load_consumer(store, pipeline, query, reader, error);
     }
-    if (choice->count == 0) {
-        return dp_error_set_code(error, DP_STATUS_NOT_FOUND, "stream_not_found",
-                                 "the pipeline has no such source or backend");
-    }
-    if (choice->count > 1) {
-        return dp_error_set_code(error, DP_STATUS_USAGE, "stream_ambiguous",
-                                 "the pipeline has %u streams: choose one with source and backend",
-                                 choice->count);
-    }
-    return DP_STATUS_OK;
+    journal_give_reader(reader->api, store, status);
+    return status;
 }
 
 static dp_status parse_token(const char *name, dp_slice text, dp_backend backend, bool *has,
@@ -90,11 +88,19 @@ static dp_status parse_query(dp_events_reader *reader, const dp_events_query *qu
 {
     dp_transaction_window *window = &reader->window;
     dp_backend backend = stream->key.backend;
-    dp_status status = parse_token("from", query->from, backend, &window->has_from, &window->from, error);
+    bool is_consumer = query->consumer.data != NULL;
+    if (is_consumer && query->from.data != NULL) {
+        return dp_error_set_code(error, DP_STATUS_USAGE, "from_with_consumer",
+                                 "from and consumer exclude each other: a consumer has an offset of its own");
+    }
+    dp_status status = DP_STATUS_OK;
+    if (!is_consumer)
+        status = parse_token("from", query->from, backend, &window->has_from, &window->from, error);
     if (status == DP_STATUS_OK)
         status = parse_token("to", query->to, backend, &window->has_to, &window->to, error);
     if (status != DP_STATUS_OK) return status;
-    reader->events_left = UINT64_MAX;
+    reader->events_left = is_consumer ? CONSUMER_EVENTS : UINT64_MAX;
+    reader->bytes_left = is_consumer ? reader->api->options.max_batch_bytes : UINT64_MAX;
     if (query->limit.data != NULL &&
         (!dp_slice_to_u64(query->limit, INT64_MAX, &reader->events_left) || reader->events_left == 0)) {
         return dp_error_set_code(error, DP_STATUS_USAGE, "limit_malformed",
@@ -112,16 +118,13 @@ static dp_status parse_query(dp_events_reader *reader, const dp_events_query *qu
 static dp_status open_reader(dp_journal_api *api, dp_slice pipeline, const dp_events_query *query,
                              dp_events_reader *reader, dp_error *error)
 {
-    stream_choice choice = {.query = query};
+    dp_stream stream;
     reader->api = api;
     reader->out = (dp_buffer)DP_BUFFER_INIT(MAX_BUFFER_BYTES);
     reader->arena = dp_arena_new(16384, 4 << 20);
     if (reader->arena == NULL) return dp_error_no_memory(error, "a reader of events");
-    dp_status status = find_stream(api, pipeline, &choice, error);
-    if (status != DP_STATUS_OK) return status;
-    reader->stream_id = choice.stream.stream_id;
-    reader->backend = choice.stream.key.backend;
-    return parse_query(reader, query, &choice.stream, error);
+    dp_status status = find_stream(pipeline, query, reader, &stream, error);
+    return status == DP_STATUS_OK ? parse_query(reader, query, &stream, error) : status;
 }
 
 void dp_events_reader_open(dp_journal_api *api, dp_slice pipeline, const dp_events_query *query,
@@ -214,7 +217,7 @@ static void end_transaction(dp_events_reader *self)
     if (self->events_left != UINT64_MAX) {
         self->events_left -= row->event_count < self->events_left ? row->event_count : self->events_left;
     }
-    if (self->events_left == 0) self->ended = true;
+    if (self->events_left == 0 || self->out.length >= self->bytes_left) self->ended = true;
 }
 
 /* Appends lines of the transaction under way until it ends or a piece is full. */
@@ -239,6 +242,7 @@ static dp_status read_events(dp_events_reader *self, dp_store *store, dp_error *
 static dp_status fill(dp_events_reader *self, dp_error *error)
 {
     dp_store *store;
+    self->bytes_left -= self->out.length < self->bytes_left ? self->out.length : self->bytes_left;
     dp_buffer_clear(&self->out);
     self->taken = 0;
     dp_status status = journal_take_reader(self->api, &store, error);
@@ -263,5 +267,27 @@ dp_status dp_events_reader_read(dp_events_reader *reader, char *out, size_t capa
     if (bytes > 0) memcpy(out, reader->out.data + reader->taken, bytes);
     reader->taken += bytes;
     *length = bytes;
+    return DP_STATUS_OK;
+}
+
+/* --- what there is ---------------------------------------------------------------------------------------
+ */
+
+uint64_t dp_events_reader_mark(const dp_events_reader *reader)
+{
+    return reader->mark;
+}
+
+dp_status dp_journal_api_mark(dp_journal_api *api, dp_slice pipeline, uint64_t *mark, dp_error *error)
+{
+    dp_store *store;
+    dp_stream stream;
+    const journal_stream_choice choice = {.pipeline = pipeline};
+    dp_status status = journal_take_reader(api, &store, error);
+    if (status != DP_STATUS_OK) return status;
+    status = journal_choose_stream(store, &choice, &stream, mark, error);
+    journal_give_reader(api, store, status);
+    if (status != DP_STATUS_NOT_FOUND && status != DP_STATUS_USAGE) return status;
+    dp_error_clear(error); /* no stream, or several: the mark is that of all the same */
     return DP_STATUS_OK;
 }

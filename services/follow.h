@@ -1,6 +1,6 @@
 /* Follows a journal as a named consumer: reads what is new, hands it on, and only then commits the consumer's
- * own offset. A consumer is found in the offset store as the pipeline `<pipeline>/consumers/<name>`, so
- * retention keeps what it has not read (services/prune.h) and `dpone offsets` shows and moves it. At least
+ * own offset (services/consumer_name.h), which retention respects. A server's journal is waited for by a
+ * request that the server holds until there is something; a state database's is looked at again. At least
  * once: a kill between handing on and committing hands the same batch on again. One thread.
  */
 #ifndef DPONE_SERVICES_FOLLOW_H
@@ -16,7 +16,7 @@ typedef struct dp_follow_options {
     const char *consumer;
     const dp_offset *from; /* where a consumer without an offset begins; NULL: where the journal begins */
     uint64_t batch_events; /* hand on after the transaction that reaches so many */
-    unsigned poll_ms;      /* how often is looked for more */
+    unsigned poll_ms;      /* how often a state database is looked at, or a journal without the stream */
     bool until_end;        /* end when nothing is left instead of waiting */
     const volatile sig_atomic_t *stop;
     void *context;

@@ -14,11 +14,16 @@
  *   POST   /v1/pipelines/{pipeline}/batches                             dp_journal_api_ingest
  *   GET    /v1/pipelines                                                dp_journal_api_list_pipelines
  *   GET    /v1/pipelines/{pipeline}                                     dp_journal_api_show_pipeline
- *   GET    /v1/pipelines/{pipeline}/events?from=&to=&limit=&source=&backend=   dp_events_reader_open, _read
+ *   GET    /v1/pipelines/{pipeline}/events?from=&to=&limit=&source=&backend=&consumer=
+ *                                                                       dp_events_reader_open, _read
  *   GET    /v1/pipelines/{pipeline}/offsets                             dp_journal_api_list_offsets
  *   GET    /v1/pipelines/{pipeline}/offsets/{backend}/{schema}/{table}  dp_journal_api_get_offset
  *   PUT    the same                                                     dp_journal_api_put_offset
  *   DELETE the same                                                     dp_journal_api_delete_offset
+ *   GET    /v1/pipelines/{pipeline}/consumers                           dp_journal_api_list_consumers
+ *   GET    /v1/pipelines/{pipeline}/consumers/{consumer}                dp_journal_api_get_consumer
+ *   PUT    the same                                                     dp_journal_api_put_consumer
+ *   DELETE the same                                                     dp_journal_api_delete_consumer
  *   PUT    /v1/pipelines/{pipeline}/source                              dp_journal_api_put_source
  *   GET    /v1/pipelines/{pipeline}/quarantine                          dp_journal_api_list_quarantine
  *   POST   /v1/pipelines/{pipeline}/quarantine                          dp_journal_api_add_quarantine
@@ -112,6 +117,34 @@ void dp_journal_api_put_offset(dp_journal_api *api, const dp_offset_name *name, 
 void dp_journal_api_delete_offset(dp_journal_api *api, const dp_offset_name *name, dp_slice body,
                                   dp_api_reply *reply);
 
+/* A named reader of a pipeline's journal. `source` and `backend` choose a stream where the pipeline has more
+ * than one; data NULL otherwise. A consumer has one offset a backend. */
+typedef struct dp_consumer_choice {
+    dp_slice pipeline;
+    dp_slice consumer;
+    dp_slice source;
+    dp_slice backend;
+} dp_consumer_choice;
+
+/* {"consumers":[{"consumer":…,"backend":…,"token":…,"loaded_at":…,"updated_at":…}]}, by name. */
+void dp_journal_api_list_consumers(dp_journal_api *api, dp_slice pipeline, dp_api_reply *reply);
+
+/* 200 {"pipeline","consumer","backend","token","high_watermark","loaded_at","updated_at"}; 404
+ * consumer_not_found. */
+void dp_journal_api_get_consumer(dp_journal_api *api, const dp_consumer_choice *choice, dp_api_reply *reply);
+
+/* Registers, and commits what was applied: body {"token":…,"allow_rewind":false,"who":…,"why":…}, all
+ * optional. Without a token a consumer that is not there begins where the journal begins, and one that is
+ * there stays as it is. 200 as get_consumer. 409 offset_regression for an older token unless allow_rewind,
+ * 409 offset_ahead_of_journal above the high watermark, 409 events_pruned below what retention has deleted. A
+ * registered consumer holds retention back. Durable when it returns. */
+void dp_journal_api_put_consumer(dp_journal_api *api, const dp_consumer_choice *choice, dp_slice body,
+                                 dp_api_reply *reply);
+
+/* 200 {"deleted":true}, 404 consumer_not_found. Body {"who":…,"why":…} or empty. */
+void dp_journal_api_delete_consumer(dp_journal_api *api, const dp_consumer_choice *choice, dp_slice body,
+                                    dp_api_reply *reply);
+
 /* What the stream reads from: body {"source":…,"backend":…,"identity":…,"settings":{…},"accept":false}. 200
  * when the stream is new, equal, or the change is accepted; 409 with "blockers":[…] (state/stream_settings.h)
  * when something differs. */
@@ -151,8 +184,12 @@ void dp_journal_api_check_ready(dp_journal_api *api, dp_api_reply *reply);
 
 /* Query parameters as text, data NULL when absent. `from` is exclusive, `to` inclusive: tokens of the
  * backend. `limit` counts events; reading ends after the transaction that reaches it. `source` and `backend`
- * choose a stream where the pipeline has more than one. */
+ * choose a stream where the pipeline has more than one. `consumer` begins after the consumer's offset, or
+ * where the journal begins when it has none, excludes `from`, and bounds the answer: 1000 events unless
+ * `limit` says otherwise, and as many bytes as a batch may have; the transaction that reaches a bound is
+ * still whole. */
 typedef struct dp_events_query {
+    dp_slice consumer;
     dp_slice from;
     dp_slice to;
     dp_slice limit;
@@ -170,5 +207,10 @@ void dp_events_reader_open(dp_journal_api *api, dp_slice pipeline, const dp_even
 dp_status dp_events_reader_read(dp_events_reader *reader, char *out, size_t capacity, size_t *length,
                                 dp_error *error);
 void dp_events_reader_close(dp_events_reader *reader);
+
+/* A number that is another once any stream of the pipeline shows more than the reader could see when it was
+ * opened; equal otherwise. dp_journal_api_mark asks for it anew. */
+uint64_t dp_events_reader_mark(const dp_events_reader *reader);
+dp_status dp_journal_api_mark(dp_journal_api *api, dp_slice pipeline, uint64_t *mark, dp_error *error);
 
 #endif

@@ -65,6 +65,19 @@ void journal_reply_ok(dp_api_reply *reply);
 /* Begins an empty reply with a writer on its body. */
 dp_json_writer journal_reply_begin(dp_api_reply *reply);
 
+/* Which stream of a pipeline a request means; data NULL leaves it to there being only one. */
+typedef struct journal_stream_choice {
+    dp_slice pipeline;
+    dp_slice source;
+    dp_slice backend;
+} journal_stream_choice;
+
+/* The stream, whose texts are not to be used, and a mark that changes when any stream of the pipeline shows
+ * more (NULL: not wanted). NOT_FOUND pipeline_not_found, stream_not_found; USAGE stream_ambiguous. The mark
+ * is written always. */
+dp_status journal_choose_stream(dp_store *store, const journal_stream_choice *choice, dp_stream *stream,
+                                uint64_t *mark, dp_error *error);
+
 /* {"pipeline_name":…,"source_schema":…,…} */
 void journal_write_offset(dp_json_writer *writer, const dp_offset_row *row);
 

@@ -6,13 +6,14 @@
 #include "services/batch_answer.h"
 #include "services/journal_api.h"
 
-enum { MAX_ANSWER_BYTES = 64 << 20, READ_TIMEOUT_MS = 60000, PIECE_BYTES = 256 * 1024 };
+enum { MAX_ANSWER_BYTES = 64 << 20, READ_TIMEOUT_MS = 60000, PIECE_BYTES = 256 * 1024, STOP_CHECK_MS = 100 };
 
 #define MAX_LINE_BYTES ((size_t)1 << 30)
 
 struct dp_journal_link {
-    dp_client *client;   /* NULL: the state is here */
-    dp_journal_api *api; /* NULL: a server's */
+    dp_client *client;      /* NULL: the state is here */
+    dp_client_queue *queue; /* for requests that can be stopped; made when it is first needed */
+    dp_journal_api *api;    /* NULL: a server's */
     char authorization[4200];
 };
 
@@ -52,6 +53,7 @@ dp_status dp_journal_link_open(const dp_journal_link_options *options, dp_journa
 void dp_journal_link_close(dp_journal_link *link)
 {
     if (link == NULL) return;
+    dp_client_queue_free(link->queue);
     dp_client_free(link->client);
     dp_journal_api_close(link->api);
     explicit_bzero(link->authorization, sizeof link->authorization);
@@ -69,9 +71,25 @@ static const struct {
 #undef CALL_ROUTE
 };
 
-static void call_here(dp_journal_api *api, dp_slice pipeline, dp_journal_call call, dp_slice body,
+/* What a call is about; no member is needed but the pipeline. */
+typedef struct call_target {
+    dp_slice pipeline;
+    dp_slice consumer;
+    dp_slice source;
+    dp_slice backend;
+} call_target;
+
+static dp_slice absent_if_empty(dp_slice text)
+{
+    return text.length == 0 ? dp_slice_make(NULL, 0) : text;
+}
+
+static void call_here(dp_journal_api *api, const call_target *target, dp_journal_call call, dp_slice body,
                       dp_api_reply *reply)
 {
+    dp_slice pipeline = target->pipeline;
+    const dp_consumer_choice consumer = {pipeline, target->consumer, absent_if_empty(target->source),
+                                         absent_if_empty(target->backend)};
     static const dp_offset_name any_table = {
         .backend = {"postgres_logical", 16}, .source_schema = {"*", 1}, .source_table = {"*", 1}};
     dp_offset_name name = any_table;
@@ -80,6 +98,8 @@ static void call_here(dp_journal_api *api, dp_slice pipeline, dp_journal_call ca
     case DP_JOURNAL_CALL_SHOW: dp_journal_api_show_pipeline(api, pipeline, reply); return;
     case DP_JOURNAL_CALL_GET_OFFSET: dp_journal_api_get_offset(api, &name, reply); return;
     case DP_JOURNAL_CALL_PUT_OFFSET: dp_journal_api_put_offset(api, &name, body, reply); return;
+    case DP_JOURNAL_CALL_GET_CONSUMER: dp_journal_api_get_consumer(api, &consumer, reply); return;
+    case DP_JOURNAL_CALL_PUT_CONSUMER: dp_journal_api_put_consumer(api, &consumer, body, reply); return;
     case DP_JOURNAL_CALL_LIST_QUARANTINE: dp_journal_api_list_quarantine(api, pipeline, reply); return;
     case DP_JOURNAL_CALL_RESOLVE_QUARANTINE:
         dp_journal_api_resolve_quarantine(api, pipeline, body, reply);
@@ -140,13 +160,21 @@ static dp_status call_server(dp_journal_link *link, const char *method, const ch
     return status;
 }
 
-dp_status dp_journal_link_call(dp_journal_link *link, dp_slice pipeline, dp_journal_call call,
-                               const char *json, json_t **answer, dp_error *error)
+static void put_parameter(dp_buffer *url, const char *name, dp_slice value)
+{
+    if (value.length == 0) return;
+    dp_buffer_append_format(url, "%s=", name);
+    append_escaped(url, value);
+    dp_buffer_append_byte(url, '&');
+}
+
+static dp_status make_call(dp_journal_link *link, const call_target *target, dp_journal_call call,
+                           const char *json, json_t **answer, dp_error *error)
 {
     dp_status status;
     if (link->api != NULL) {
         dp_api_reply reply = DP_API_REPLY_INIT;
-        call_here(link->api, pipeline, call, dp_slice_of_text(json), &reply);
+        call_here(link->api, target, call, dp_slice_of_text(json), &reply);
         status = reply.http_status == 200 ? parse_answer(dp_buffer_slice(&reply.body), answer, error)
                                           : refusal(reply.http_status, dp_buffer_slice(&reply.body), error);
         dp_api_reply_release(&reply);
@@ -154,13 +182,36 @@ dp_status dp_journal_link_call(dp_journal_link *link, dp_slice pipeline, dp_jour
     }
     dp_buffer url = DP_BUFFER_INIT(16384);
     dp_buffer_append_text(&url, "/v1/pipelines/");
-    append_escaped(&url, pipeline);
+    append_escaped(&url, target->pipeline);
     dp_buffer_append_text(&url, calls[call].path);
+    append_escaped(&url, target->consumer);
+    dp_buffer_append_byte(&url, '?');
+    put_parameter(&url, "source", target->source);
+    put_parameter(&url, "backend", target->backend);
     const char *text = dp_buffer_text(&url);
     status = text == NULL ? dp_error_set(error, DP_STATUS_USAGE, "the pipeline's name is too long")
                           : call_server(link, calls[call].method, text, json, answer, error);
     dp_buffer_release(&url);
     return status;
+}
+
+dp_status dp_journal_link_call(dp_journal_link *link, dp_slice pipeline, dp_journal_call call,
+                               const char *json, json_t **answer, dp_error *error)
+{
+    const call_target target = {.pipeline = pipeline};
+    return make_call(link, &target, call, json, answer, error);
+}
+
+dp_status dp_journal_link_consumer(dp_journal_link *link, const dp_stream_choice *choice, dp_slice consumer,
+                                   dp_journal_call call, const char *json, json_t **answer, dp_error *error)
+{
+    const call_target target = {choice->pipeline, consumer, choice->source, choice->backend};
+    return make_call(link, &target, call, json, answer, error);
+}
+
+bool dp_journal_link_can_wait(const dp_journal_link *link)
+{
+    return link->api == NULL;
 }
 
 /* --- facts --- */
@@ -304,30 +355,73 @@ static dp_status end_of_lines(const line_cutter *cutter, dp_error *error)
     return dp_error_set(error, DP_STATUS_REMOTE, "the journal's answer ends inside a transaction");
 }
 
-static void put_parameter(dp_buffer *url, const char *name, dp_slice value)
-{
-    if (value.length == 0) return;
-    dp_buffer_append_format(url, "&%s=", name);
-    append_escaped(url, value);
-}
-
 static dp_slice token_of(const dp_offset *offset)
 {
     return offset == NULL ? dp_slice_make(NULL, 0) : dp_slice_of_text(offset->token);
+}
+
+static void put_events_url(const dp_stream_facts *stream, const dp_journal_window *window, dp_buffer *url)
+{
+    dp_buffer_append_text(url, "/v1/pipelines/");
+    append_escaped(url, stream->pipeline);
+    dp_buffer_append_text(url, "/events?");
+    put_parameter(url, "source", stream->source);
+    put_parameter(url, "backend", dp_backend_text(stream->backend));
+    put_parameter(url, "consumer", window->consumer);
+    put_parameter(url, "from", token_of(window->from));
+    put_parameter(url, "to", token_of(window->to));
+    if (window->limit > 0) dp_buffer_append_format(url, "limit=%llu&", (unsigned long long)window->limit);
+    if (window->wait_s > 0) dp_buffer_append_format(url, "wait=%u", window->wait_s);
+}
+
+/* As dp_client_request_send, but looks now and then whether it is to stop. */
+static dp_status send_stoppable(dp_client_queue *queue, const dp_client_request *request,
+                                const volatile sig_atomic_t *stop, dp_client_call **call, dp_error *error)
+{
+    dp_client_call *running;
+    dp_status status = dp_client_submit(queue, request, &running, error);
+    *call = NULL;
+    while (status == DP_STATUS_OK && (*call = dp_client_queue_next(queue)) == NULL) {
+        if (*stop != 0) dp_client_call_cancel(running);
+        status = dp_client_wait(queue, -1, STOP_CHECK_MS, NULL, error);
+    }
+    return status;
+}
+
+/* What an ended request means, the visitor's own refusal first. */
+static dp_status events_outcome(const line_cutter *cutter, const dp_client_response *response,
+                                const dp_error *cause, dp_error *error)
+{
+    if (cutter->status != DP_STATUS_OK) return cutter->status;
+    if (cause->status == DP_STATUS_OK) return DP_STATUS_OK;
+    if (response->http_status >= 400) return refusal((unsigned)response->http_status, response->body, error);
+    if (error->status == DP_STATUS_OK) *error = *cause;
+    return cause->status;
+}
+
+static dp_status read_and_wait(dp_journal_link *link, const dp_client_request *request,
+                               const volatile sig_atomic_t *stop, line_cutter *cutter, dp_error *error)
+{
+    dp_client_call *call = NULL;
+    dp_status status = DP_STATUS_OK;
+    if (link->queue == NULL) status = dp_client_queue_new(link->client, &link->queue, error);
+    if (status == DP_STATUS_OK) status = send_stoppable(link->queue, request, stop, &call, error);
+    if (status != DP_STATUS_OK) return status;
+    bool is_cancelled = dp_client_call_response(call)->kind == DP_CLIENT_CANCELLED;
+    if (is_cancelled && cutter->status == DP_STATUS_OK) {
+        status = DP_STATUS_CANCELLED;
+    } else {
+        status = events_outcome(cutter, dp_client_call_response(call), dp_client_call_error(call), error);
+    }
+    dp_client_call_free(call);
+    return status;
 }
 
 static dp_status read_server(dp_journal_link *link, const dp_stream_facts *stream,
                              const dp_journal_window *window, line_cutter *cutter, dp_error *error)
 {
     dp_buffer url = DP_BUFFER_INIT(16384);
-    dp_buffer_append_text(&url, "/v1/pipelines/");
-    append_escaped(&url, stream->pipeline);
-    dp_buffer_append_text(&url, "/events?");
-    put_parameter(&url, "source", stream->source);
-    put_parameter(&url, "backend", dp_backend_text(stream->backend));
-    put_parameter(&url, "from", token_of(window->from));
-    put_parameter(&url, "to", token_of(window->to));
-    if (window->limit > 0) dp_buffer_append_format(&url, "&limit=%llu", (unsigned long long)window->limit);
+    put_events_url(stream, window, &url);
     const char *text = dp_buffer_text(&url);
     if (text == NULL) {
         dp_buffer_release(&url);
@@ -335,17 +429,16 @@ static dp_status read_server(dp_journal_link *link, const dp_stream_facts *strea
     }
     dp_client_body_sink sink = {.context = cutter, .write = cut};
     dp_client_request request = {.method = "GET", .url = text, .body_sink = &sink};
-    dp_client_response response = DP_CLIENT_RESPONSE_INIT;
-    dp_error cause = DP_ERROR_INIT;
-    dp_status status = dp_client_request_send(link->client, &request, &response, &cause);
-    if (cutter->status != DP_STATUS_OK) {
-        status = cutter->status;
-    } else if (status != DP_STATUS_OK && response.http_status >= 400) {
-        status = refusal((unsigned)response.http_status, response.body, error);
-    } else if (status != DP_STATUS_OK) {
-        if (error->status == DP_STATUS_OK) *error = cause;
+    dp_status status;
+    if (window->stop != NULL) {
+        status = read_and_wait(link, &request, window->stop, cutter, error);
+    } else {
+        dp_client_response response = DP_CLIENT_RESPONSE_INIT;
+        dp_error cause = DP_ERROR_INIT;
+        dp_client_request_send(link->client, &request, &response, &cause);
+        status = events_outcome(cutter, &response, &cause, error);
+        dp_client_response_release(&response);
     }
-    dp_client_response_release(&response);
     dp_buffer_release(&url);
     return status;
 }
@@ -355,7 +448,8 @@ static dp_status read_state(dp_journal_link *link, const dp_stream_facts *stream
 {
     char limit[24];
     int length_of_limit = snprintf(limit, sizeof limit, "%llu", (unsigned long long)window->limit);
-    dp_events_query query = {.from = token_of(window->from),
+    dp_events_query query = {.consumer = absent_if_empty(window->consumer),
+                             .from = token_of(window->from),
                              .to = token_of(window->to),
                              .source = stream->source,
                              .backend = dp_backend_text(stream->backend)};
@@ -390,5 +484,7 @@ dp_status dp_journal_link_events(dp_journal_link *link, const dp_stream_facts *s
                                          : read_server(link, stream, window, &cutter, error);
     if (status == DP_STATUS_OK) status = end_of_lines(&cutter, error);
     dp_buffer_release(&cutter.rest);
-    return status == DP_STATUS_CANCELLED && error->status == DP_STATUS_OK ? DP_STATUS_OK : status;
+    bool is_stopped = window->stop != NULL && *window->stop != 0;
+    return !is_stopped && status == DP_STATUS_CANCELLED && error->status == DP_STATUS_OK ? DP_STATUS_OK
+                                                                                         : status;
 }

@@ -5,6 +5,7 @@
 #define DPONE_SERVICES_JOURNAL_LINK_H
 
 #include <jansson.h>
+#include <signal.h>
 
 #include "cdc/event_identity.h"
 #include "replay/offset_token.h"
@@ -64,9 +65,15 @@ typedef struct dp_journal_window {
     const dp_offset *from; /* exclusive; NULL: open */
     const dp_offset *to;   /* inclusive; NULL: open */
     uint64_t limit;        /* end after the transaction that reaches so many events; 0: no limit */
+    dp_slice consumer;     /* begin after this consumer's offset instead; empty: none */
+    unsigned wait_s;       /* a server waits so long for events when there are none */
+    const volatile sig_atomic_t *stop; /* NULL: cannot be stopped */
 } dp_journal_window;
 
-/* The lines of a window of a stream. REMOTE when the answer was cut. */
+/* Whether the journal is a server's, which can wait. */
+bool dp_journal_link_can_wait(const dp_journal_link *link);
+
+/* The lines of a window of a stream. REMOTE when the answer was cut, CANCELLED when it was stopped. */
 dp_status dp_journal_link_events(dp_journal_link *link, const dp_stream_facts *stream,
                                  const dp_journal_window *window, const dp_line_visitor *visitor,
                                  dp_error *error);
@@ -78,6 +85,8 @@ dp_status dp_journal_link_events(dp_journal_link *link, const dp_stream_facts *s
     X(PUT_OFFSET, "PUT", "/offsets/postgres_logical/%2A/%2A")                                                \
     X(LIST_QUARANTINE, "GET", "/quarantine")                                                                 \
     X(RESOLVE_QUARANTINE, "POST", "/quarantine/resolve")                                                     \
+    X(GET_CONSUMER, "GET", "/consumers/")                                                                    \
+    X(PUT_CONSUMER, "PUT", "/consumers/")                                                                    \
     X(LIST_AUDIT, "GET", "/audit")                                                                           \
     X(ADD_AUDIT, "POST", "/audit")
 
@@ -91,5 +100,9 @@ typedef enum dp_journal_call {
  * service's code and text. */
 dp_status dp_journal_link_call(dp_journal_link *link, dp_slice pipeline, dp_journal_call call,
                                const char *json, json_t **answer, dp_error *error);
+
+/* The same for a call that concerns one consumer of a stream. */
+dp_status dp_journal_link_consumer(dp_journal_link *link, const dp_stream_choice *choice, dp_slice consumer,
+                                   dp_journal_call call, const char *json, json_t **answer, dp_error *error);
 
 #endif

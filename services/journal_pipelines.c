@@ -122,6 +122,69 @@ void dp_journal_api_list_pipelines(dp_journal_api *api, dp_api_reply *reply)
     finish(reply, status, &error);
 }
 
+/* --- choosing a stream --------------------------------------------------------------------------------- */
+
+typedef struct stream_search {
+    const journal_stream_choice *choice;
+    unsigned count; /* of the streams that fit */
+    bool any;       /* the pipeline has a stream at all */
+    dp_stream stream;
+    uint64_t mark;
+} stream_search;
+
+/* FNV-1a: the mark is only compared with another of the same process. */
+static uint64_t mix(uint64_t mark, const void *bytes, size_t length)
+{
+    const unsigned char *at = bytes;
+    for (size_t i = 0; i < length; i++) {
+        mark = (mark ^ at[i]) * 0x100000001b3u;
+    }
+    return mark;
+}
+
+static dp_status search_stream(void *context, const dp_stream *row, dp_error *error)
+{
+    stream_search *self = context;
+    const journal_stream_choice *choice = self->choice;
+    char high[DP_POSITION_TEXT_BYTES] = "";
+    (void)error;
+    self->any = true;
+    size_t length = row->has_high ? dp_position_format(row->key.backend, row->high, high) : 0;
+    self->mark = mix(mix(self->mark, &row->stream_id, sizeof row->stream_id), high, length);
+    if (choice->source.data != NULL && !dp_slice_equal(choice->source, row->key.source)) return DP_STATUS_OK;
+    if (choice->backend.data != NULL && !dp_slice_equal(choice->backend, dp_backend_text(row->key.backend))) {
+        return DP_STATUS_OK;
+    }
+    self->count++;
+    self->stream = *row;
+    return DP_STATUS_OK;
+}
+
+dp_status journal_choose_stream(dp_store *store, const journal_stream_choice *choice, dp_stream *stream,
+                                uint64_t *mark, dp_error *error)
+{
+    stream_search search = {.choice = choice, .mark = 0xcbf29ce484222325u};
+    dp_row_visitor visitor = {.context = &search, .stream = search_stream};
+    dp_status status = store->driver->stream_list(store, choice->pipeline, &visitor, error);
+    if (status != DP_STATUS_OK) return status;
+    if (mark != NULL) *mark = search.mark;
+    if (!search.any) {
+        return dp_error_set_code(error, DP_STATUS_NOT_FOUND, "pipeline_not_found",
+                                 "no events of pipeline '%.*s'", DP_SLICE_PRINT(choice->pipeline));
+    }
+    if (search.count == 0) {
+        return dp_error_set_code(error, DP_STATUS_NOT_FOUND, "stream_not_found",
+                                 "the pipeline has no such source or backend");
+    }
+    if (search.count > 1) {
+        return dp_error_set_code(error, DP_STATUS_USAGE, "stream_ambiguous",
+                                 "the pipeline has %u streams: choose one with source and backend",
+                                 search.count);
+    }
+    *stream = search.stream;
+    return DP_STATUS_OK;
+}
+
 /* --- one pipeline -------------------------------------------------------------------------------------- */
 
 typedef struct pipeline_page {

@@ -4,6 +4,7 @@
 
 #include "base/clock.h"
 #include "base/crash_point.h"
+#include "services/consumer_name.h"
 #include "state/journal.h"
 #include "state/store.h"
 

@@ -11,9 +11,6 @@
 
 #include "services/journal_link.h"
 
-/* What stands before a consumer's name in the pipeline's name of its offset: "orders/consumers/billing". */
-#define DP_CONSUMER_INFIX "/consumers/"
-
 typedef struct dp_prune_options {
     const char *state_dsn;
     dp_stream_choice stream;

@@ -367,6 +367,8 @@ class Contract(unittest.TestCase):
         batch_id, batch = make_batch("contract", 0)
         offsets = "/v1/pipelines/{pipeline}/offsets/{backend}/{schema}/{table}"
         quarantine = "/v1/pipelines/{pipeline}/quarantine"
+        consumers = "/v1/pipelines/{pipeline}/consumers"
+        consumer = consumers + "/{consumer}"
         seen = set()
         for method, pattern, path, headers, body, expected in [
                 ("GET", "/msg", "/msg", {}, None, 200), ("GET", "/msg", "/msg?delay=x", {}, None, 422),
@@ -392,6 +394,19 @@ class Contract(unittest.TestCase):
                 ("GET", "/v1/pipelines/{pipeline}/events", "/v1/pipelines/known/events", {}, None, 200),
                 ("GET", "/v1/pipelines/{pipeline}/events", "/v1/pipelines/known/events?limit=x", {}, None, 400),
                 ("GET", "/v1/pipelines/{pipeline}/events", "/v1/pipelines/unknown/events", {}, None, None),
+                ("GET", "/v1/pipelines/{pipeline}/events", "/v1/pipelines/known/events?consumer=c&wait=0", {}, None, 200),
+                ("GET", "/v1/pipelines/{pipeline}/events", "/v1/pipelines/known/events?wait=61", {}, None, 400),
+                ("GET", consumers, "/v1/pipelines/known/consumers", {}, None, 200),
+                ("GET", consumer, "/v1/pipelines/known/consumers/c", {}, None, 404),
+                ("GET", consumer, "/v1/pipelines/known/consumers/c%2Fd", {}, None, 400),
+                ("PUT", consumer, "/v1/pipelines/known/consumers/c", typed, "{}", 200),
+                ("PUT", consumer, "/v1/pipelines/known/consumers/c", typed, compact({"token": "F/0"}), 409),
+                ("PUT", consumer, "/v1/pipelines/known/consumers/c", typed, compact({"token": "x"}), 400),
+                ("PUT", consumer, "/v1/pipelines/known/consumers/c", {}, "{}", 415),
+                ("GET", consumer, "/v1/pipelines/known/consumers/c", {}, None, 200),
+                ("GET", consumers, "/v1/pipelines/known/consumers", {}, None, 200),
+                ("DELETE", consumer, "/v1/pipelines/known/consumers/c", {}, None, 200),
+                ("DELETE", consumer, "/v1/pipelines/known/consumers/c", {}, None, 404),
                 ("GET", "/v1/pipelines/{pipeline}/offsets", "/v1/pipelines/known/offsets", {}, None, 200),
                 ("GET", offsets, "/v1/pipelines/known/offsets/postgres_logical/*/*", {}, None, 200),
                 ("GET", offsets, "/v1/pipelines/none/offsets/postgres_logical/*/*", {}, None, 404),
