@@ -50,18 +50,36 @@ dp_status dp_poison_describe(dp_event_writer *writer, const dp_change *change, c
     return DP_STATUS_OK;
 }
 
+static void put_members(dp_json_writer *json, const dp_poison_record *record)
+{
+    dp_json_key(json, "code");
+    dp_json_text(json, record->code);
+    dp_json_key(json, "reason");
+    dp_json_text(json, record->reason);
+    dp_json_key(json, "context");
+    dp_json_raw(json, record->context);
+    dp_json_key(json, "event");
+    dp_json_raw(json, record->bytes);
+}
+
 void dp_poison_put_line(dp_buffer *out, const dp_poison_record *record)
 {
     dp_json_writer json = dp_json_writer_compact(out);
     dp_json_begin_object(&json);
-    dp_json_key(&json, "code");
-    dp_json_text(&json, record->code);
-    dp_json_key(&json, "reason");
-    dp_json_text(&json, record->reason);
-    dp_json_key(&json, "context");
-    dp_json_raw(&json, record->context);
-    dp_json_key(&json, "event");
-    dp_json_raw(&json, record->bytes);
+    put_members(&json, record);
     dp_json_end_object(&json);
     dp_buffer_append_byte(out, '\n');
+}
+
+void dp_poison_put_request(dp_buffer *out, dp_slice source, dp_backend backend,
+                           const dp_poison_record *record)
+{
+    dp_json_writer json = dp_json_writer_compact(out);
+    dp_json_begin_object(&json);
+    dp_json_key(&json, "source");
+    dp_json_string(&json, source);
+    dp_json_key(&json, "backend");
+    dp_json_string(&json, dp_backend_text(backend));
+    put_members(&json, record);
+    dp_json_end_object(&json);
 }

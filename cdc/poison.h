@@ -23,4 +23,8 @@ dp_status dp_poison_describe(dp_event_writer *writer, const dp_change *change, c
 /* Appends the record as one JSON line: {"code":...,"reason":...,"context":{...},"event":{...}}. */
 void dp_poison_put_line(dp_buffer *out, const dp_poison_record *record);
 
+/* The same with the stream that the change was read from: "source" and "backend" stand first. */
+void dp_poison_put_request(dp_buffer *out, dp_slice source, dp_backend backend,
+                           const dp_poison_record *record);
+
 #endif

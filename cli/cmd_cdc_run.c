@@ -68,7 +68,7 @@ static const dp_option options[] = {
     {.name = "accept-source-change",
      .help = "go on although slot, timeline, publication options or unique keys differ from what the stream "
              "was written with"},
-    {.name = "strict", .help = "exit with 4 when anything went into quarantine"},
+    {.name = "strict", .help = "exit with 4 when anything is left in quarantine"},
     {.name = NULL},
 };
 
@@ -114,11 +114,12 @@ static dp_status print_summary(const dp_cdc_run_summary *summary, dp_error *erro
     dp_buffer_append_format(
         &out,
         "{\"events\":%llu,\"accepted\":%llu,\"duplicates\":%llu,\"batches\":%llu,\"transactions\":%llu,"
-        "\"skipped_transactions\":%llu,\"quarantined\":%llu,\"stored_offset\":",
+        "\"skipped_transactions\":%llu,\"quarantined\":%llu,\"quarantined_before\":%llu,\"stored_offset\":",
         (unsigned long long)summary->event_count, (unsigned long long)summary->accepted_count,
         (unsigned long long)summary->duplicate_count, (unsigned long long)summary->batch_count,
         (unsigned long long)summary->transaction_count,
-        (unsigned long long)summary->skipped_transaction_count, (unsigned long long)summary->poison_count);
+        (unsigned long long)summary->skipped_transaction_count, (unsigned long long)summary->poison_count,
+        (unsigned long long)summary->known_poison_count);
     if (summary->has_offset) {
         dp_buffer_append_format(&out, "\"%s\"}\n", summary->offset.token);
     } else {
@@ -303,7 +304,7 @@ static dp_status run_command(dp_invocation *invocation, int *exit_code, dp_error
             *error = print_error;
         }
         bool is_strict = dp_invocation_switch(invocation, "strict");
-        if (status == DP_STATUS_OK && summary.poison_count > 0 && is_strict)
+        if (status == DP_STATUS_OK && summary.poison_count + summary.known_poison_count > 0 && is_strict)
             *exit_code = dp_status_exit_code(DP_STATUS_POISON);
     }
     close_resources(&resources);

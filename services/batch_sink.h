@@ -45,8 +45,10 @@ typedef struct dp_batch_sink {
      * succeed. */
     dp_status (*wait)(void *self, int timeout_ms, bool *done, dp_batch_answer *answer, dp_error *error);
 
-    /* Required. Keeps a poison record; durable when it returns OK. */
-    dp_status (*quarantine)(void *self, const dp_poison_record *record, dp_error *error);
+    /* Required. Keeps a poison record of a stream; durable when it returns OK. *is_new false: it is there
+     * since it was read before. */
+    dp_status (*quarantine)(void *self, const dp_batch_source *stream, const dp_poison_record *record,
+                            bool *is_new, dp_error *error);
 
     /* Optional. The unique keys that the stream was written with, one specification a line; nothing for a new
      * stream. */

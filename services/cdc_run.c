@@ -54,6 +54,7 @@ typedef struct cdc_run {
     int64_t stop_seen_at_us; /* 0: not told to stop */
 
     const dp_poison_record *poison; /* on its way into quarantine */
+    bool is_new_poison;             /* its answer */
     dp_batch_mark transaction_start;
     bool transaction_is_passed; /* its changes were left out, as its BEGIN told */
     bool transaction_is_whole;  /* all of the open transaction's lines are in `building` */
@@ -451,7 +452,8 @@ static void note_first_line(cdc_run *run)
 
 static dp_status request_quarantine(cdc_run *run, dp_error *error)
 {
-    return run->sink->quarantine(run->sink->self, run->poison, error);
+    return run->sink->quarantine(run->sink->self, &run->options->stream, run->poison, &run->is_new_poison,
+                                 error);
 }
 
 /* Kept before the batch that passes it is sent, so the offset never passes poison that is not durable. */
@@ -469,7 +471,11 @@ static dp_status quarantine(cdc_run *run, const dp_change *change, const dp_erro
     dp_buffer_release(&context);
     dp_buffer_release(&bytes);
     if (status != DP_STATUS_OK) return status;
-    run->summary->poison_count++;
+    if (run->is_new_poison) {
+        run->summary->poison_count++;
+    } else {
+        run->summary->known_poison_count++;
+    }
     run->transaction_poison_count++;
     return DP_STATUS_OK;
 }

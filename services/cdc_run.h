@@ -23,6 +23,7 @@ typedef struct dp_cdc_run_summary {
     uint64_t batch_count;
     uint64_t skipped_transaction_count; /* at or below the stored offset */
     uint64_t poison_count;              /* put into quarantine */
+    uint64_t known_poison_count;        /* read again: in quarantine already */
     uint64_t doubtful_null_count; /* events of wal2json with a null that may have been NaN or Infinity */
     bool has_offset;
     dp_offset offset;    /* stored */

@@ -171,15 +171,26 @@ static dp_status wait_for_answer(void *self, int timeout_ms, bool *done, dp_batc
     return DP_STATUS_OK;
 }
 
-static dp_status quarantine(void *self, const dp_poison_record *record, dp_error *error)
+/* An endpoint that does not count what it had already is believed to have had nothing. */
+static bool was_added(dp_slice body)
+{
+    json_t *root = json_loadb(body.data, body.length, 0, NULL);
+    bool is_known = json_integer_value(json_object_get(root, "duplicates")) > 0;
+    json_decref(root);
+    return !is_known;
+}
+
+static dp_status quarantine(void *self, const dp_batch_source *stream, const dp_poison_record *record,
+                            bool *is_new, dp_error *error)
 {
     http_sink *sink = self;
     dp_buffer line = DP_BUFFER_INIT(SIZE_MAX / 2);
-    dp_poison_put_line(&line, record);
+    dp_poison_put_request(&line, stream->source, stream->backend, record);
     const char *json = dp_buffer_text(&line);
     dp_client_response response = DP_CLIENT_RESPONSE_INIT;
     dp_status status = json == NULL ? dp_error_no_memory(error, "a poison record")
                                     : send_small(sink, "POST", sink->quarantine_url, json, &response, error);
+    if (status == DP_STATUS_OK) *is_new = was_added(response.body);
     dp_client_response_release(&response);
     dp_buffer_release(&line);
     if (status != DP_STATUS_OK) dp_error_while(error, "putting a change into quarantine");

@@ -154,8 +154,8 @@ void dp_journal_api_put_source(dp_journal_api *api, dp_slice pipeline, dp_slice 
 void dp_journal_api_list_quarantine(dp_journal_api *api, dp_slice pipeline, dp_api_reply *reply);
 
 /* Keeps changes that could not be sent: body {"code":…,"reason":…,"context":{…},"event":…}, a record as
- * cdc/poison.h writes it, or {"records":[…]}; "source" and "backend" beside either. 200 {"added":n}, durable.
- */
+ * cdc/poison.h writes it, or {"records":[…]}; "source" and "backend" beside either. 200
+ * {"added":n,"duplicates":n}, durable: an event that says its position and ordinal is kept once. */
 void dp_journal_api_add_quarantine(dp_journal_api *api, dp_slice pipeline, dp_slice body,
                                    dp_api_reply *reply);
 

@@ -69,10 +69,9 @@ static void reply_count(dp_api_reply *reply, const char *key, uint64_t count)
     journal_reply_ok(reply);
 }
 
-/* Runs `work` in a write transaction. */
-static dp_status write_with(dp_journal_api *api, void *context,
-                            dp_status (*work)(dp_store *store, void *context, dp_error *error),
-                            dp_error *error)
+dp_status journal_write_with(dp_journal_api *api, void *context,
+                             dp_status (*work)(dp_store *store, void *context, dp_error *error),
+                             dp_error *error)
 {
     journal_writer *writer;
     dp_status status = journal_take_writer(api, &writer, error);
@@ -117,7 +116,7 @@ void dp_journal_api_add_audit(dp_journal_api *api, dp_slice pipeline, dp_slice b
     json_t *object = NULL;
     dp_status status = dp_json_body_parse(body, allowed, false, &object, &error);
     if (status == DP_STATUS_OK) status = parse_row(object, &row, &error);
-    if (status == DP_STATUS_OK) status = write_with(api, &row, insert_row, &error);
+    if (status == DP_STATUS_OK) status = journal_write_with(api, &row, insert_row, &error);
     if (status == DP_STATUS_OK) {
         reply_count(reply, "added", 1);
     } else {
@@ -221,7 +220,7 @@ void dp_journal_api_resolve_quarantine(dp_journal_api *api, dp_slice pipeline, d
     json_t *object = NULL;
     dp_status status = dp_json_body_parse(body, allowed, false, &object, &error);
     if (status == DP_STATUS_OK) status = parse_resolution(object, &self, &error);
-    if (status == DP_STATUS_OK) status = write_with(api, &self, resolve_all, &error);
+    if (status == DP_STATUS_OK) status = journal_write_with(api, &self, resolve_all, &error);
     if (status == DP_STATUS_OK) {
         reply_count(reply, "resolved", json_array_size(self.ids));
     } else {

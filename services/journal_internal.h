@@ -47,6 +47,11 @@ struct dp_journal_api {
 dp_status journal_take_writer(dp_journal_api *api, journal_writer **writer, dp_error *error);
 void journal_give_writer(dp_journal_api *api, journal_writer *writer, dp_status status);
 
+/* Runs `work` in a write transaction of its own. */
+dp_status journal_write_with(dp_journal_api *api, void *context,
+                             dp_status (*work)(dp_store *store, void *context, dp_error *error),
+                             dp_error *error);
+
 /* A connection for reading; BUSY when none becomes free in time. */
 dp_status journal_take_reader(dp_journal_api *api, dp_store **reader, dp_error *error);
 void journal_give_reader(dp_journal_api *api, dp_store *reader, dp_status status);

@@ -5,17 +5,6 @@
 #include "services/journal_internal.h"
 #include "services/json_body.h"
 
-static const char *state_text(dp_quarantine_state state)
-{
-    switch (state) {
-#define STATE_TEXT(name, text)                                                                               \
-    case DP_QUARANTINE_##name: return text;
-        DP_QUARANTINE_STATE_LIST(STATE_TEXT)
-#undef STATE_TEXT
-    }
-    return "";
-}
-
 static void write_slice(dp_json_writer *writer, const char *key, dp_slice text)
 {
     dp_json_key(writer, key);
@@ -52,7 +41,7 @@ static dp_status put_row(void *context, const dp_quarantine_row *row, dp_error *
     write_slice(writer, "detail", row->detail);
     write_slice(writer, "event", row->event);
     dp_json_key(writer, "state");
-    dp_json_text(writer, state_text(row->state));
+    dp_json_string(writer, dp_quarantine_state_text(row->state));
     write_time(writer, "created_at", row->created_at_us);
     write_time(writer, "resolved_at", row->resolved_at_us);
     write_slice(writer, "resolved_by", row->resolved_by);
@@ -96,8 +85,11 @@ typedef struct quarantine_input {
     dp_slice backend;
     int64_t now_us;
     dp_quarantine_row *rows;
-    char **events; /* the texts of the events, in memory of their own */
+    char **events;                    /* the texts of the events, in memory of their own */
+    uint8_t (*keys)[DP_SHA256_BYTES]; /* of the events */
+    dp_sha256 *hash;
     size_t count;
+    uint64_t added_count;
 } quarantine_input;
 
 /* A member of the event or of the context, whichever has it as a text. */
@@ -117,6 +109,32 @@ static dp_slice or_empty(dp_slice text)
     return text.data == NULL ? DP_SLICE_LITERAL("") : text;
 }
 
+static bool add_to_key(dp_sha256 *hash, dp_slice part)
+{
+    char length[32];
+    snprintf(length, sizeof length, "%zu:", part.length);
+    return dp_sha256_update(hash, dp_slice_of_text(length)) && dp_sha256_update(hash, part);
+}
+
+/* The event line says where the event stood, so the same line from the same stream is the same event read
+ * again. One that does not say it cannot be told from another with the same values: no key. */
+static dp_status find_key(const quarantine_input *input, size_t index, const json_t *event, dp_error *error)
+{
+    dp_quarantine_row *row = &input->rows[index];
+    uint8_t *digest = input->keys[index];
+    dp_sha256 *hash = input->hash;
+    if (!json_is_string(json_object_get(event, "position")) ||
+        !json_is_integer(json_object_get(event, "ordinal"))) {
+        return DP_STATUS_OK;
+    }
+    if (!dp_sha256_begin(hash) || !add_to_key(hash, row->pipeline) || !add_to_key(hash, row->source) ||
+        !add_to_key(hash, row->backend) || !add_to_key(hash, row->event) || !dp_sha256_finish(hash, digest)) {
+        return dp_error_no_memory(error, "the key of an event");
+    }
+    row->event_key = dp_slice_make((const char *)digest, DP_SHA256_BYTES);
+    return DP_STATUS_OK;
+}
+
 static dp_status take_record(quarantine_input *input, const json_t *record, dp_error *error)
 {
     dp_slice code;
@@ -130,41 +148,28 @@ static dp_status take_record(quarantine_input *input, const json_t *record, dp_e
     }
     char *text = json_dumps(event, JSON_COMPACT | JSON_ENCODE_ANY);
     if (text == NULL) return dp_error_no_memory(error, "an event");
-    input->events[input->count] = text;
-    input->rows[input->count++] =
-        (dp_quarantine_row){.pipeline = input->pipeline,
-                            .source = input->source,
-                            .backend = input->backend,
-                            .source_schema = or_empty(find_text(record, "source_schema")),
-                            .source_table = or_empty(find_text(record, "source_table")),
-                            .position = find_text(record, "position"),
-                            .transaction_id = find_text(record, "transaction_id"),
-                            .end_position = find_text(record, "end_position"),
-                            .reason = code,
-                            .detail = reason,
-                            .event = dp_slice_of_text(text),
-                            .state = DP_QUARANTINE_OPEN,
-                            .created_at_us = input->now_us};
-    return DP_STATUS_OK;
+    size_t index = input->count++;
+    input->events[index] = text;
+    input->rows[index] = (dp_quarantine_row){.pipeline = input->pipeline,
+                                             .source = input->source,
+                                             .backend = input->backend,
+                                             .source_schema = or_empty(find_text(record, "source_schema")),
+                                             .source_table = or_empty(find_text(record, "source_table")),
+                                             .position = find_text(record, "position"),
+                                             .transaction_id = find_text(record, "transaction_id"),
+                                             .end_position = find_text(record, "end_position"),
+                                             .reason = code,
+                                             .detail = reason,
+                                             .event = dp_slice_of_text(text),
+                                             .state = DP_QUARANTINE_OPEN,
+                                             .created_at_us = input->now_us};
+    return find_key(input, index, event, error);
 }
 
-static dp_status store_records(dp_journal_api *api, const quarantine_input *input, dp_error *error)
+static dp_status store_records(dp_store *store, void *context, dp_error *error)
 {
-    journal_writer *writer;
-    dp_status status = journal_take_writer(api, &writer, error);
-    if (status != DP_STATUS_OK) return status;
-    dp_store *store = writer->store;
-    status = store->driver->begin(store, true, error);
-    if (status == DP_STATUS_OK) {
-        status = store->driver->quarantine_insert(store, input->rows, input->count, error);
-        if (status == DP_STATUS_OK) {
-            status = store->driver->commit(store, error);
-        } else {
-            store->driver->rollback(store);
-        }
-    }
-    journal_give_writer(api, writer, status);
-    return status;
+    quarantine_input *input = context;
+    return store->driver->quarantine_insert(store, input->rows, input->count, &input->added_count, error);
 }
 
 /* The body is one record, or an object with many; source and backend stand beside either. */
@@ -184,11 +189,14 @@ static dp_status take_records(dp_journal_api *api, const json_t *body, quarantin
     }
     input->rows = calloc(count, sizeof *input->rows);
     input->events = calloc(count, sizeof *input->events);
-    if (input->rows == NULL || input->events == NULL) return dp_error_no_memory(error, "records");
+    input->keys = calloc(count, sizeof *input->keys);
+    input->hash = dp_sha256_new();
+    if (input->rows == NULL || input->events == NULL || input->keys == NULL || input->hash == NULL)
+        return dp_error_no_memory(error, "records");
     for (size_t i = 0; i < count && status == DP_STATUS_OK; i++) {
         status = take_record(input, records == NULL ? body : json_array_get(records, i), error);
     }
-    return status == DP_STATUS_OK ? store_records(api, input, error) : status;
+    return status == DP_STATUS_OK ? journal_write_with(api, input, store_records, error) : status;
 }
 
 void dp_journal_api_add_quarantine(dp_journal_api *api, dp_slice pipeline, dp_slice body, dp_api_reply *reply)
@@ -206,7 +214,9 @@ void dp_journal_api_add_quarantine(dp_journal_api *api, dp_slice pipeline, dp_sl
         dp_json_writer writer = journal_reply_begin(reply);
         dp_json_begin_object(&writer);
         dp_json_key(&writer, "added");
-        dp_json_u64(&writer, input.count);
+        dp_json_u64(&writer, input.added_count);
+        dp_json_key(&writer, "duplicates");
+        dp_json_u64(&writer, input.count - input.added_count);
         dp_json_end_object(&writer);
         journal_reply_ok(reply);
     }
@@ -214,6 +224,8 @@ void dp_journal_api_add_quarantine(dp_journal_api *api, dp_slice pipeline, dp_sl
         free(input.events[i]);
     }
     free(input.events);
+    free(input.keys);
+    dp_sha256_free(input.hash);
     free(input.rows);
     json_decref(object);
 }

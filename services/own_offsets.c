@@ -64,10 +64,11 @@ static dp_status wait_for_answer(void *self, int timeout_ms, bool *done, dp_batc
     return own->inner.wait(own->inner.self, timeout_ms, done, answer, error);
 }
 
-static dp_status quarantine(void *self, const dp_poison_record *record, dp_error *error)
+static dp_status quarantine(void *self, const dp_batch_source *stream, const dp_poison_record *record,
+                            bool *is_new, dp_error *error)
 {
     const own_offsets *own = self;
-    return own->inner.quarantine(own->inner.self, record, error);
+    return own->inner.quarantine(own->inner.self, stream, record, is_new, error);
 }
 
 static void close_own(void *self)

@@ -289,10 +289,11 @@ static dp_status take_quarantine(void *context, const dp_quarantine_row *row, dp
               add_slice(hash, row->reason) && add_slice(hash, row->detail) && add_slice(hash, row->event) &&
               add_number(hash, (uint64_t)row->state) && add_number(hash, (uint64_t)row->created_at_us) &&
               add_number(hash, (uint64_t)row->resolved_at_us) && add_slice(hash, row->resolved_by) &&
-              add_slice(hash, row->resolution);
+              add_slice(hash, row->resolution) && add_slice(hash, row->event_key);
     dp_status status = hashed(ok, error);
     if (status != DP_STATUS_OK || self->to == NULL) return status;
-    return self->to->driver->quarantine_insert(self->to, row, 1, error);
+    uint64_t inserted_count; /* what was left out is found when both are compared */
+    return self->to->driver->quarantine_insert(self->to, row, 1, &inserted_count, error);
 }
 
 static dp_status take_audit(void *context, const dp_audit_row *row, dp_error *error)

@@ -197,27 +197,13 @@ dp_status dp_pg_offset_list(dp_store *store, dp_slice pipeline, const dp_row_vis
 /* --- quarantine -------------------------------------------------------------------------------------------
  */
 
-static const char *const state_texts[] = {
-#define STATE_TEXT(name, text) text,
-    DP_QUARANTINE_STATE_LIST(STATE_TEXT)
-#undef STATE_TEXT
-};
-
-static bool parse_state(dp_slice text, dp_quarantine_state *state)
-{
-    for (size_t i = 0; i < sizeof state_texts / sizeof state_texts[0]; i++) {
-        if (!dp_slice_equal_text(text, state_texts[i])) continue;
-        *state = (dp_quarantine_state)i;
-        return true;
-    }
-    return false;
-}
-
 dp_status dp_pg_quarantine_insert(dp_store *store, const dp_quarantine_row *rows, size_t count,
-                                  dp_error *error)
+                                  uint64_t *inserted_count, dp_error *error)
 {
     dp_status status = DP_STATUS_OK;
+    uint64_t total_count = 0;
     for (size_t i = 0; i < count && status == DP_STATUS_OK; i++) {
+        uint64_t inserted = 0;
         const dp_quarantine_row *row = &rows[i];
         dp_pg_params params = {.count = 0};
         dp_pg_add_text(&params, row->pipeline);
@@ -231,13 +217,16 @@ dp_status dp_pg_quarantine_insert(dp_store *store, const dp_quarantine_row *rows
         dp_pg_add_text(&params, row->reason);
         dp_pg_add_text(&params, row->detail);
         dp_pg_add_text(&params, row->event);
-        dp_pg_add_text(&params, dp_slice_of_text(state_texts[row->state]));
+        dp_pg_add_text(&params, dp_quarantine_state_text(row->state));
         dp_pg_add_i64(&params, row->created_at_us);
         dp_pg_add_i64(&params, row->resolved_at_us);
         dp_pg_add_text(&params, row->resolved_by);
         dp_pg_add_text(&params, row->resolution);
-        status = dp_pg_queue(dp_pg_session_of(store), DP_PG_QUARANTINE_INSERT, &params, error);
+        dp_pg_add_text(&params, row->event_key);
+        status = dp_pg_change(dp_pg_session_of(store), DP_PG_QUARANTINE_INSERT, &params, &inserted, error);
+        total_count += inserted;
     }
+    if (status == DP_STATUS_OK) *inserted_count = total_count;
     return status;
 }
 
@@ -262,8 +251,9 @@ static dp_status visit_quarantine(void *context, const PGresult *r, dp_error *er
         .resolved_at_us = dp_pg_get_i64(r, 0, 14),
         .resolved_by = dp_pg_get_slice(r, 0, 15),
         .resolution = dp_pg_get_slice(r, 0, 16),
+        .event_key = dp_pg_get_slice(r, 0, 17),
     };
-    if (!parse_state(state, &row.state)) {
+    if (!dp_quarantine_state_parse(state, &row.state)) {
         return dp_error_set(error, DP_STATUS_DATA, "state database: unknown quarantine state '%.*s'",
                             DP_SLICE_PRINT(state));
     }
@@ -283,7 +273,7 @@ dp_status dp_pg_quarantine_list(dp_store *store, dp_slice pipeline, const dp_qua
     dp_row_visitor copy = *visitor;
     dp_pg_add_i64(&params, after_id);
     dp_pg_add_text(&params, pipeline);
-    dp_pg_add_text(&params, dp_slice_of_text(state == NULL ? NULL : state_texts[*state]));
+    dp_pg_add_text(&params, state == NULL ? (dp_slice){NULL, 0} : dp_quarantine_state_text(*state));
     dp_pg_add_i64(&params, limit_or_all(limit));
     return dp_pg_each(dp_pg_session_of(store), DP_PG_QUARANTINE_LIST, &params, visit_quarantine, &copy, NULL,
                       error);
@@ -294,7 +284,7 @@ dp_status dp_pg_quarantine_resolve(dp_store *store, const dp_quarantine_row *row
     dp_pg_params params = {.count = 0};
     uint64_t count = 0;
     dp_pg_add_i64(&params, row->quarantine_id);
-    dp_pg_add_text(&params, dp_slice_of_text(state_texts[row->state]));
+    dp_pg_add_text(&params, dp_quarantine_state_text(row->state));
     dp_pg_add_i64(&params, row->resolved_at_us);
     dp_pg_add_text(&params, row->resolved_by);
     dp_pg_add_text(&params, row->resolution);

@@ -17,7 +17,7 @@ dp_status dp_pg_offset_list(dp_store *store, dp_slice pipeline, const dp_row_vis
                             dp_error *error);
 
 dp_status dp_pg_quarantine_insert(dp_store *store, const dp_quarantine_row *rows, size_t count,
-                                  dp_error *error);
+                                  uint64_t *inserted_count, dp_error *error);
 dp_status dp_pg_quarantine_list(dp_store *store, dp_slice pipeline, const dp_quarantine_state *state,
                                 int64_t after_id, uint64_t limit, const dp_row_visitor *visitor,
                                 dp_error *error);

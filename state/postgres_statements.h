@@ -29,7 +29,8 @@
 
 #define DP_PG_QUARANTINE_COLUMNS                                                                             \
     "quarantine_id, pipeline, source, backend, source_schema, source_table, position, transaction_id, "      \
-    "end_position, reason, detail, event, state, created_at_us, resolved_at_us, resolved_by, resolution"
+    "end_position, reason, detail, event, state, created_at_us, resolved_at_us, resolved_by, resolution, "   \
+    "event_key"
 
 #define DP_PG_AUDIT_COLUMNS "audit_id, at_us, actor, action, pipeline, subject, reason, old_value, new_value"
 
@@ -111,9 +112,11 @@
     X(QUARANTINE_INSERT,                                                                                     \
       "INSERT INTO dpone_quarantine (pipeline, source, backend, source_schema, source_table, position, "     \
       "transaction_id, end_position, reason, detail, event, state, created_at_us, resolved_at_us, "          \
-      "resolved_by, resolution) VALUES ($1::text, $2::text, $3::text, $4::text, $5::text, $6::text, "        \
-      "$7::text, $8::text, $9::text, $10::text, $11::text, $12::text, $13::bigint, $14::bigint, "            \
-      "$15::text, $16::text)")                                                                               \
+      "resolved_by, resolution, event_key) SELECT $1::text, $2::text, $3::text, $4::text, $5::text, "        \
+      "$6::text, $7::text, $8::text, $9::text, $10::text, $11::text, $12::text, $13::bigint, $14::bigint, "  \
+      "$15::text, $16::text, $17::bytea WHERE $17::bytea IS NULL OR NOT EXISTS (SELECT 1 FROM "              \
+      "dpone_quarantine WHERE pipeline = $1::text AND event_key IS NULL AND event = $11::text AND "          \
+      "source IN ('', $2::text)) ON CONFLICT (event_key) DO NOTHING")                                        \
     X(QUARANTINE_LIST,                                                                                       \
       "SELECT " DP_PG_QUARANTINE_COLUMNS " FROM dpone_quarantine WHERE quarantine_id > $1::bigint AND "      \
       "($2::text IS NULL OR pipeline = $2::text) AND ($3::text IS NULL OR state = $3::text) "                \

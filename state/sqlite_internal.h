@@ -65,12 +65,15 @@
       "DELETE FROM dpone_receipt WHERE stream_id = ?1 AND created_at_us < ?2 AND staged = 0")                \
     X(QUARANTINE_INSERT,                                                                                     \
       "INSERT INTO dpone_quarantine (pipeline, source, backend, source_schema, source_table, position, "     \
-      "transaction_id, end_position, reason, detail, event, state, created_at_us) "                          \
-      "VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)")                                     \
+      "transaction_id, end_position, reason, detail, event, state, resolved_by, resolution, "                \
+      "created_at_us, resolved_at_us, event_key) SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, "      \
+      "?12, ?13, ?14, ?15, ?16, ?17 WHERE ?17 IS NULL OR NOT EXISTS (SELECT 1 FROM dpone_quarantine "        \
+      "WHERE pipeline = ?1 AND event_key IS NULL AND event = ?11 AND source IN ('', ?2)) "                   \
+      "ON CONFLICT (event_key) DO NOTHING")                                                                  \
     X(QUARANTINE_LIST,                                                                                       \
       "SELECT quarantine_id, pipeline, source, backend, source_schema, source_table, position, "             \
       "transaction_id, end_position, reason, detail, event, state, created_at_us, resolved_at_us, "          \
-      "resolved_by, resolution FROM dpone_quarantine WHERE quarantine_id > ?3 "                              \
+      "resolved_by, resolution, event_key FROM dpone_quarantine WHERE quarantine_id > ?3 "                   \
       "AND (?1 IS NULL OR pipeline = ?1) AND (?2 IS NULL OR state = ?2) ORDER BY quarantine_id LIMIT ?4")    \
     X(QUARANTINE_RESOLVE,                                                                                    \
       "UPDATE dpone_quarantine SET state = ?2, resolved_at_us = ?3, resolved_by = ?4, resolution = ?5 "      \
@@ -145,7 +148,14 @@ static inline void bind_bytes(sqlite3_stmt *statement, int index, const uint8_t 
     sqlite3_bind_blob(statement, index, bytes, (int)length, SQLITE_STATIC);
 }
 
-/* A column's text or bytes, valid until the statement goes on; data NULL for NULL. */
+/* A column's bytes or text, valid until the statement goes on; data NULL for NULL. */
+static inline dp_slice column_bytes(sqlite3_stmt *statement, int index)
+{
+    const char *data = sqlite3_column_blob(statement, index);
+    if (data == NULL) return (dp_slice){NULL, 0};
+    return (dp_slice){data, (size_t)sqlite3_column_bytes(statement, index)};
+}
+
 static inline dp_slice column_text(sqlite3_stmt *statement, int index)
 {
     const char *data = (const char *)sqlite3_column_text(statement, index);
@@ -197,7 +207,7 @@ dp_status sqlite_offset_delete(dp_store *store, const dp_offset_row *row, dp_err
 dp_status sqlite_offset_list(dp_store *store, dp_slice pipeline, const dp_row_visitor *visitor,
                              dp_error *error);
 dp_status sqlite_quarantine_insert(dp_store *store, const dp_quarantine_row *rows, size_t count,
-                                   dp_error *error);
+                                   uint64_t *inserted_count, dp_error *error);
 dp_status sqlite_quarantine_list(dp_store *store, dp_slice pipeline, const dp_quarantine_state *state,
                                  int64_t after_id, uint64_t limit, const dp_row_visitor *visitor,
                                  dp_error *error);

@@ -123,51 +123,38 @@ dp_status sqlite_offset_list(dp_store *store, dp_slice pipeline, const dp_row_vi
 
 /* --- quarantine ---------------------------------------------------------------------------------------- */
 
-static dp_slice state_text(dp_quarantine_state state)
-{
-    switch (state) {
-#define STATE_TEXT(name, text)                                                                               \
-    case DP_QUARANTINE_##name: return DP_SLICE_LITERAL(text);
-        DP_QUARANTINE_STATE_LIST(STATE_TEXT)
-#undef STATE_TEXT
-    }
-    return DP_SLICE_LITERAL("");
-}
-
-static dp_quarantine_state state_of_text(dp_slice text)
-{
-#define STATE_OF_TEXT(name, state)                                                                           \
-    if (dp_slice_equal_text(text, state)) return DP_QUARANTINE_##name;
-    DP_QUARANTINE_STATE_LIST(STATE_OF_TEXT)
-#undef STATE_OF_TEXT
-    return DP_QUARANTINE_OPEN;
-}
-
 dp_status sqlite_quarantine_insert(dp_store *store, const dp_quarantine_row *rows, size_t count,
-                                   dp_error *error)
+                                   uint64_t *inserted_count, dp_error *error)
 {
     sqlite_store *self = (sqlite_store *)store;
     const char *doing = "store a change in quarantine";
     sqlite3_stmt *insert = sqlite_statement_of(self, STATEMENT_QUARANTINE_INSERT, doing, error);
     if (insert == NULL) return unprepared(error);
     dp_status status = DP_STATUS_OK;
+    uint64_t total_count = 0;
     for (size_t i = 0; i < count && status == DP_STATUS_OK; i++) {
         const dp_quarantine_row *row = &rows[i];
-        const dp_slice texts[] = {row->pipeline,       row->source,       row->backend,
-                                  row->source_schema,  row->source_table, row->position,
-                                  row->transaction_id, row->end_position, row->reason,
-                                  row->detail,         row->event,        state_text(row->state)};
+        const dp_slice texts[] = {
+            row->pipeline,     row->source,    row->backend,        row->source_schema,
+            row->source_table, row->position,  row->transaction_id, row->end_position,
+            row->reason,       row->detail,    row->event,          dp_quarantine_state_text(row->state),
+            row->resolved_by,  row->resolution};
         for (size_t column = 0; column < sizeof texts / sizeof texts[0]; column++) {
             bind_text(insert, (int)column + 1, texts[column]);
         }
-        sqlite3_bind_int64(insert, 13, row->created_at_us);
+        sqlite3_bind_int64(insert, 15, row->created_at_us);
+        sqlite3_bind_int64(insert, 16, row->resolved_at_us);
+        bind_bytes(insert, 17, (const uint8_t *)row->event_key.data, row->event_key.length);
         status = sqlite_run(self, insert, doing, error);
+        if (status == DP_STATUS_OK) total_count += (uint64_t)sqlite3_changes(self->connection);
     }
+    if (status == DP_STATUS_OK) *inserted_count = total_count;
     return status;
 }
 
-static void read_quarantine(sqlite3_stmt *row, dp_quarantine_row *quarantine)
+static dp_status read_quarantine(sqlite3_stmt *row, dp_quarantine_row *quarantine, dp_error *error)
 {
+    dp_slice state = column_text(row, 12);
     *quarantine = (dp_quarantine_row){
         .quarantine_id = sqlite3_column_int64(row, 0),
         .pipeline = column_text(row, 1),
@@ -181,12 +168,15 @@ static void read_quarantine(sqlite3_stmt *row, dp_quarantine_row *quarantine)
         .reason = column_text(row, 9),
         .detail = column_text(row, 10),
         .event = column_text(row, 11),
-        .state = state_of_text(column_text(row, 12)),
         .created_at_us = sqlite3_column_int64(row, 13),
         .resolved_at_us = sqlite3_column_int64(row, 14),
         .resolved_by = column_text(row, 15),
         .resolution = column_text(row, 16),
+        .event_key = column_bytes(row, 17),
     };
+    if (dp_quarantine_state_parse(state, &quarantine->state)) return DP_STATUS_OK;
+    return dp_error_set(error, DP_STATUS_DATA, "state database: unknown quarantine state '%.*s'",
+                        DP_SLICE_PRINT(state));
 }
 
 dp_status sqlite_quarantine_list(dp_store *store, dp_slice pipeline, const dp_quarantine_state *state,
@@ -198,15 +188,15 @@ dp_status sqlite_quarantine_list(dp_store *store, dp_slice pipeline, const dp_qu
     sqlite3_stmt *row = sqlite_statement_of(self, STATEMENT_QUARANTINE_LIST, doing, error);
     if (row == NULL) return unprepared(error);
     bind_text(row, 1, pipeline);
-    bind_text(row, 2, state == NULL ? (dp_slice){NULL, 0} : state_text(*state));
+    bind_text(row, 2, state == NULL ? (dp_slice){NULL, 0} : dp_quarantine_state_text(*state));
     sqlite3_bind_int64(row, 3, after_id);
     sqlite3_bind_int64(row, 4, limit == 0 ? -1 : (int64_t)limit);
     dp_status status = DP_STATUS_OK;
     int code = SQLITE_DONE;
     while (status == DP_STATUS_OK && (code = sqlite3_step(row)) == SQLITE_ROW) {
         dp_quarantine_row quarantine;
-        read_quarantine(row, &quarantine);
-        status = visitor->quarantine(visitor->context, &quarantine, error);
+        status = read_quarantine(row, &quarantine, error);
+        if (status == DP_STATUS_OK) status = visitor->quarantine(visitor->context, &quarantine, error);
     }
     dp_status ended = sqlite_end(self, row, code, doing, error);
     return status == DP_STATUS_OK ? ended : sqlite_visited(status, error);
@@ -219,7 +209,7 @@ dp_status sqlite_quarantine_resolve(dp_store *store, const dp_quarantine_row *ro
     sqlite3_stmt *change = sqlite_statement_of(self, STATEMENT_QUARANTINE_RESOLVE, doing, error);
     if (change == NULL) return unprepared(error);
     sqlite3_bind_int64(change, 1, row->quarantine_id);
-    bind_text(change, 2, state_text(row->state));
+    bind_text(change, 2, dp_quarantine_state_text(row->state));
     sqlite3_bind_int64(change, 3, row->resolved_at_us);
     bind_text(change, 4, row->resolved_by);
     bind_text(change, 5, row->resolution);

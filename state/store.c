@@ -13,6 +13,27 @@ static const struct scheme {
     {"postgres://", &dp_store_postgres, true},
 };
 
+static const char *const quarantine_states[] = {
+#define STATE_TEXT(name, text) text,
+    DP_QUARANTINE_STATE_LIST(STATE_TEXT)
+#undef STATE_TEXT
+};
+
+dp_slice dp_quarantine_state_text(dp_quarantine_state state)
+{
+    return dp_slice_of_text(quarantine_states[state]);
+}
+
+bool dp_quarantine_state_parse(dp_slice text, dp_quarantine_state *state)
+{
+    for (size_t i = 0; i < sizeof quarantine_states / sizeof quarantine_states[0]; i++) {
+        if (!dp_slice_equal_text(text, quarantine_states[i])) continue;
+        *state = (dp_quarantine_state)i;
+        return true;
+    }
+    return false;
+}
+
 dp_status dp_state_dsn_parse(const char *text, dp_state_dsn *dsn, dp_error *error)
 {
     if (text == NULL || text[0] == '\0') text = DP_STATE_DEFAULT_DSN;

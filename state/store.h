@@ -133,6 +133,9 @@ typedef enum dp_quarantine_state {
 #undef DP_QUARANTINE_STATE_ENUM
 } dp_quarantine_state;
 
+dp_slice dp_quarantine_state_text(dp_quarantine_state state);
+bool dp_quarantine_state_parse(dp_slice text, dp_quarantine_state *state);
+
 /* A change that could not be identified or applied, kept until an operator decides. */
 typedef struct dp_quarantine_row {
     int64_t quarantine_id; /* given by the driver */
@@ -152,6 +155,7 @@ typedef struct dp_quarantine_row {
     int64_t resolved_at_us; /* 0 while open */
     dp_slice resolved_by;   /* data NULL while open */
     dp_slice resolution;    /* why; data NULL while open */
+    dp_slice event_key; /* the same event has the same 32 bytes when it is read again; data NULL: unknown */
 } dp_quarantine_row;
 
 /* Who changed what by hand, and why. */
@@ -298,9 +302,11 @@ struct dp_store_driver {
     dp_status (*offset_list)(dp_store *store, dp_slice pipeline, const dp_row_visitor *visitor,
                              dp_error *error);
 
-    /* Quarantine. Required. */
+    /* Quarantine. Required. Leaves out, in any state of theirs, the events that are there: by their key, or,
+     * in rows of the pipeline that have none, by text and by source unless that row names none. Rows without
+     * a key are always inserted. *inserted_count is the number of new rows. */
     dp_status (*quarantine_insert)(dp_store *store, const dp_quarantine_row *rows, size_t count,
-                                   dp_error *error);
+                                   uint64_t *inserted_count, dp_error *error);
     /* Required. By id, above after_id; `state` NULL: any; pipeline data NULL: any; limit 0: all. */
     dp_status (*quarantine_list)(dp_store *store, dp_slice pipeline, const dp_quarantine_state *state,
                                  int64_t after_id, uint64_t limit, const dp_row_visitor *visitor,

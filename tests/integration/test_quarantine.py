@@ -1,7 +1,9 @@
 """dpone cdc quarantine: poison is kept with its reason, mended, delivered with the id it should have had, or discarded."""
+import hashlib
 import json
 import os
 import shutil
+import sqlite3
 import sys
 import tempfile
 import unittest
@@ -12,6 +14,7 @@ from support.batch import event_id  # noqa: E402
 from support.downstream import Downstream  # noqa: E402
 from support.dpone import dpone  # noqa: E402
 from support.dpone_server import DponeServer  # noqa: E402
+from support.legacy import check_legacy_poison, legacy_poison  # noqa: E402
 
 ORDERS = os.path.join(os.environ["DPONE_SOURCE_DIR"], "examples", "captures", "orders.pgoutput.csv")
 
@@ -42,11 +45,21 @@ class QuarantineTest(unittest.TestCase):
     def test_entries_hold_reason_place_and_the_event(self):
         self.assertEqual([entry["reason"] for entry in self.entries], ["key_missing"] * 3)
         self.assertEqual({entry["source_table"] for entry in self.entries}, {"customers"})
+        self.assertEqual({(entry["source"], entry["backend"]) for entry in self.entries},
+                         {("file:orders.pgoutput.csv", "postgres_logical")})
         self.assertEqual(self.entries[0]["event"]["event_id"], None)
         self.assertIn("Ada Lovelace", json.dumps(self.entries[0]["event"]))
         shown = json.loads(self.quarantine("show", "--id", self.id_of(0)).stdout)
         self.assertEqual(shown, self.entries[0])
         self.assertIn("nowhere", self.quarantine("list").stdout)
+
+    def test_poison_that_is_read_again_is_kept_once_also_when_it_was_discarded(self):
+        self.assertEqual(self.quarantine("discard", "--id", self.id_of(0), "--why", "x").returncode, 0)
+        before = self.list("--entries", "all")
+        code, summary, errors = pipeline.run(self.server.url, ORDERS, "--unique-key", "public.customers=nowhere",
+                                             "--on-poison", "quarantine", "--from-start", "--strict")
+        self.assertEqual((code, summary["quarantined"], summary["quarantined_before"]), (4, 0, 3), errors)
+        self.assertEqual(self.list("--entries", "all"), before)
 
     def test_with_another_key_a_change_gets_the_id_that_it_should_have_had_and_arrives_once(self):
         expected = event_id(self.entries[0]["event"], ["id"])
@@ -71,9 +84,6 @@ class QuarantineTest(unittest.TestCase):
         self.assertEqual(done.returncode, 0, done.stderr)
         status, _, body = self.server.request(
             "GET", f"/v1/pipelines/orders/events?source=file%3Aorders.pgoutput.csv%23quarantine-{self.id_of(1)}")
-        if status == 404:
-            status, _, body = self.server.request(
-                "GET", f"/v1/pipelines/orders/events?source=%23quarantine-{self.id_of(1)}")
         self.assertEqual(status, 200, body)
         self.assertEqual(json.loads(body.split(b"\n")[0])["event_id"], event_id(self.entries[1]["event"]))
 
@@ -124,6 +134,32 @@ class QuarantineTest(unittest.TestCase):
         with open(path, encoding="utf-8") as file:
             self.assertEqual([json.loads(line) for line in file], self.entries)
         self.assertEqual(self.quarantine("export", "--output", path).returncode, 2)
+
+
+class UpgradeTest(unittest.TestCase):
+    def test_poison_that_was_kept_twice_stays_and_is_not_kept_a_third_time(self):
+        directory = tempfile.mkdtemp(prefix="dpone-quarantine-")
+        self.addCleanup(shutil.rmtree, directory)
+        with open(os.path.join(os.environ["DPONE_SOURCE_DIR"], "migrations", "sqlite", "0001_journal.sql"),
+                  encoding="utf-8") as file:
+            script = file.read()
+        checksum = hashlib.sha256(script.encode()).hexdigest()
+        with sqlite3.connect(f"{directory}/old.db") as connection:
+            connection.executescript(script + """CREATE TABLE dpone_migration (version INTEGER PRIMARY KEY, name TEXT NOT NULL,
+                checksum TEXT NOT NULL, applied_at_us INTEGER NOT NULL) STRICT;""")
+            connection.execute("INSERT INTO dpone_migration VALUES (1, '0001_journal', ?, 1)", (checksum,))
+            for _ in range(2):
+                connection.execute("""INSERT INTO dpone_quarantine (pipeline, source, backend, source_schema, source_table, position,
+                    reason, detail, event, state, created_at_us)
+                    VALUES ('orders', '', '', 'public', 't', '0/1', 'key_missing', 'no key', ?, 'open', 1)""", (legacy_poison(),))
+        connection.close()
+        server = DponeServer(state=f"sqlite:{directory}/old.db")
+        server.start()
+        self.addCleanup(server.stop)
+        check_legacy_poison(self, server)
+        copied = dpone("state", "copy", "--from", f"sqlite:{directory}/old.db", "--to", f"sqlite:{directory}/new.db")
+        self.assertEqual(copied.returncode, 0, copied.stderr)
+        self.assertIn("quarantine 3", copied.stdout)
 
 
 if __name__ == "__main__":

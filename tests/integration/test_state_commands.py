@@ -30,7 +30,8 @@ class StateCommandsTest(unittest.TestCase):
         return self.run_dpone("offsets", verb, "--state", self.state, *words, code=code)
 
     def test_migrate_applies_what_is_missing_once(self):
-        self.assertIn("schema version 1: 1 migration applied", self.migrate())
+        scripts = os.listdir(os.path.join(os.environ["DPONE_SOURCE_DIR"], "migrations", "sqlite"))
+        self.assertIn(f"schema version {len(scripts)}: {len(scripts)} migrations applied", self.migrate())
         self.assertIn("0 migrations applied", self.migrate())
 
     def test_many_processes_may_migrate_at_once(self):
@@ -38,7 +39,7 @@ class StateCommandsTest(unittest.TestCase):
                                       stderr=subprocess.STDOUT, text=True) for _ in range(6)]
         texts = [process.communicate(timeout=60)[0] for process in processes]
         self.assertEqual([process.returncode for process in processes], [0] * 6, texts)
-        self.assertEqual(sum("1 migration applied" in text for text in texts), 1, texts)
+        self.assertEqual(sum(": 0 migrations applied" not in text for text in texts), 1, texts)
 
     def test_a_database_of_another_history_is_refused(self):
         self.migrate()

@@ -19,6 +19,7 @@ import test_ingest  # noqa: E402
 from support import pipeline  # noqa: E402
 from support.batch import Batch, transaction  # noqa: E402
 from support.cutting_proxy import CuttingProxy  # noqa: E402
+from support.legacy import check_legacy_poison, legacy_poison  # noqa: E402
 from support.dpone_server import DponeServer  # noqa: E402
 from support.postgres import PostgresServer  # noqa: E402
 
@@ -228,6 +229,9 @@ class TablesTest(unittest.TestCase):
             INSERT INTO dpone_transaction VALUES (1, '\\x00000000000000001000', '900', 1767323045678901, 1, 1, 1);
             INSERT INTO dpone_event VALUES (1, 1, 0, 0, decode(repeat('ab', 32), 'hex'), 'public', 'orders', '0/F00', '{{"id":1}}');
             INSERT INTO etl_cdc_offset VALUES ('orders', '*', '*', 'postgres_logical', '0/1000', true);
+            INSERT INTO dpone_quarantine (pipeline, source, backend, source_schema, source_table, position, reason, detail,
+                event, state, created_at_us) SELECT 'orders', '', '', 'public', 't', '0/1', 'key_missing', 'no key',
+                '{legacy_poison()}', 'open', 1 FROM generate_series(1, 2);
             COMMIT""", ["-v", "offset_table=etl_cdc_offset"])
         server = self.start(schema)
         lines = [json.loads(line) for line in pipeline.journal(server.url)]
@@ -235,6 +239,7 @@ class TablesTest(unittest.TestCase):
         self.assertEqual(Batch(transaction(901, "0/2000", 30), "0/2000").send(server)[0], 200)
         self.assertEqual(len(pipeline.journal(server.url)), 33)
         self.assertEqual(server.json("GET", "/v1/pipelines/orders/offsets/postgres_logical/*/*")[2]["token"], "0/1000")
+        check_legacy_poison(self, server)
 
     def test_another_history_is_refused(self):
         schema = new_schema()

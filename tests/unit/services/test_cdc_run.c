@@ -55,6 +55,7 @@ typedef struct fixture {
     uint64_t staged_count;
     char order[4096]; /* "xid:ordinal " of every event held */
     uint64_t quarantined;
+    uint64_t quarantined_before; /* so many of them are there already */
     unsigned quarantine_failures;
     size_t largest_body;
     dp_batch_reader *reader;
@@ -249,7 +250,8 @@ static dp_status wait_for_answer(void *self, int timeout_ms, bool *done, dp_batc
     return DP_STATUS_OK;
 }
 
-static dp_status quarantine(void *self, const dp_poison_record *record, dp_error *error)
+static dp_status quarantine(void *self, const dp_batch_source *stream, const dp_poison_record *record,
+                            bool *is_new, dp_error *error)
 {
     fixture *f = self;
     assert_string_equal(record->code, "key_missing");
@@ -257,6 +259,8 @@ static dp_status quarantine(void *self, const dp_poison_record *record, dp_error
         f->quarantine_failures--;
         return dp_error_set(error, DP_STATUS_REMOTE, "connection refused");
     }
+    assert_true(dp_slice_equal(stream->source, f->options.stream.source));
+    *is_new = f->quarantined >= f->quarantined_before;
     f->quarantined++;
     return DP_STATUS_OK;
 }
@@ -567,6 +571,19 @@ static void quarantined_poison_leaves_no_gap_in_the_ordinals(void **state)
     assert_int_equal(f->saved.value, 0x2000);
 }
 
+static void poison_that_is_in_quarantine_already_is_counted_apart(void **state)
+{
+    fixture *f = *state;
+    f->options.on_poison = DP_ON_POISON_QUARANTINE;
+    f->quarantined_before = 1;
+    add_transaction(f, 900, 0x1000, -3);
+    add_transaction(f, 901, 0x2000, -1);
+    assert_run(f, DP_STATUS_OK);
+    assert_int_equal(f->summary.poison_count, 1);
+    assert_int_equal(f->summary.known_poison_count, 1);
+    assert_string_equal(f->order, "900:0 900:1 ");
+}
+
 static void a_quarantine_that_is_down_is_waited_for(void **state)
 {
     fixture *f = *state;
@@ -653,6 +670,7 @@ int main(void)
         TEST(a_quarantine_that_is_down_is_waited_for),
         TEST(poison_stops_before_its_transaction_and_keeps_what_is_complete),
         TEST(quarantined_poison_leaves_no_gap_in_the_ordinals),
+        TEST(poison_that_is_in_quarantine_already_is_counted_apart),
         TEST(an_idle_position_moves_the_offset_with_an_empty_batch),
         TEST(input_that_ends_inside_a_transaction_is_an_error),
         TEST(max_batches_ends_in_order),

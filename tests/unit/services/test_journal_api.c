@@ -334,6 +334,34 @@ static void a_change_of_the_source_blocks_until_it_is_accepted(void **state)
     put_source(self, "v9", "{}", "", 400, "\"code\":\"identity_unknown\"");
 }
 
+/* Of stream `source`: an event that says where it stood as far as `place` does. */
+static void add_poison(fixture *self, const char *source, const char *place, const char *expected)
+{
+    char body[512];
+    snprintf(body, sizeof body,
+             "{\"source\":\"%s\",\"backend\":\"postgres_logical\",\"code\":\"key_missing\",\"reason\":\"no "
+             "key\",\"context\":{},\"event\":{\"source_table\":\"t\"%s}}",
+             source, place);
+    dp_journal_api_add_quarantine(self->api, PIPELINE, dp_slice_of_text(body), &self->reply);
+    expect(self, 200, expected);
+}
+
+static void an_event_that_is_read_again_is_kept_in_quarantine_once(void **state)
+{
+    static const char added[] = "{\"added\":1,\"duplicates\":0}";
+    static const char known[] = "{\"added\":0,\"duplicates\":1}";
+    fixture *self = *state;
+    add_poison(self, "s", ",\"position\":\"0/1\",\"ordinal\":0", added);
+    add_poison(self, "s", ",\"position\":\"0/1\",\"ordinal\":0", known);
+    add_poison(self, "s", ",\"position\":\"0/1\",\"ordinal\":1", added);
+    add_poison(self, "other", ",\"position\":\"0/1\",\"ordinal\":0", added);
+    /* what does not say where it stood may be another change with the same values */
+    add_poison(self, "s", ",\"position\":\"0/1\"", added);
+    add_poison(self, "s", ",\"position\":\"0/1\"", added);
+    add_poison(self, "s", ",\"ordinal\":0", added);
+    add_poison(self, "s", ",\"ordinal\":0", added);
+}
+
 static void changes_are_kept_in_quarantine(void **state)
 {
     fixture *self = *state;
@@ -344,7 +372,7 @@ static void changes_are_kept_in_quarantine(void **state)
             "\"reason\":\"no key\",\"context\":{},\"event\":{\"event_id\":null,\"source_schema\":"
             "\"public\",\"source_table\":\"t\",\"position\":\"0/1\"}}]}"),
         &self->reply);
-    expect(self, 200, "{\"added\":1}");
+    expect(self, 200, "{\"added\":1,\"duplicates\":0}");
     dp_journal_api_list_quarantine(self->api, PIPELINE, &self->reply);
     expect(self, 200, "\"reason\":\"key_missing\",\"detail\":\"no key\",\"event\":\"{\\\"event_id\\\":null");
     expect(self, 200, "\"position\":\"0/1\",\"transaction_id\":null");
@@ -427,6 +455,7 @@ int main(void)
         TEST(pipelines_are_listed_and_shown),
         TEST(a_change_of_the_source_blocks_until_it_is_accepted),
         TEST(changes_are_kept_in_quarantine),
+        TEST(an_event_that_is_read_again_is_kept_in_quarantine_once),
         TEST(plans_and_decisions_are_the_pure_modules),
         TEST(a_service_is_ready_while_its_store_answers),
         TEST(a_store_without_a_schema_is_refused_with_a_hint),

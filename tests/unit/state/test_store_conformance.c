@@ -644,8 +644,10 @@ static void quarantine_is_listed_and_resolved_once(void **state)
                                       .created_at_us = NOW};
     }
     begin();
-    OK(DRIVER->quarantine_insert(suite.store, rows, 2, &error));
+    uint64_t inserted_count = 0;
+    OK(DRIVER->quarantine_insert(suite.store, rows, 2, &inserted_count, &error));
     commit();
+    assert_int_equal(inserted_count, 2);
     seen_rows seen = {.count = 0};
     dp_row_visitor visitor = {.context = &seen, .quarantine = see_quarantine};
     const dp_quarantine_state open = DP_QUARANTINE_OPEN;
@@ -670,6 +672,62 @@ static void quarantine_is_listed_and_resolved_once(void **state)
     seen.count = 0;
     OK(DRIVER->quarantine_list(suite.store, pipeline, NULL, 0, 1, &visitor, &error));
     assert_int_equal(seen.count, 1);
+}
+
+static uint64_t put_poison(const char *source, const char *event, const char *key)
+{
+    uint64_t inserted_count = 99;
+    const dp_quarantine_row row = {.pipeline = dp_slice_of_text(suite.pipeline),
+                                   .source = dp_slice_of_text(source),
+                                   .backend = DP_SLICE_LITERAL("postgres_logical"),
+                                   .source_schema = DP_SLICE_LITERAL("public"),
+                                   .source_table = DP_SLICE_LITERAL("t"),
+                                   .reason = DP_SLICE_LITERAL("key_missing"),
+                                   .detail = DP_SLICE_LITERAL("no key"),
+                                   .event = dp_slice_of_text(event),
+                                   .event_key = dp_slice_of_text(key),
+                                   .state = DP_QUARANTINE_REPLAYED,
+                                   .created_at_us = NOW,
+                                   .resolved_at_us = NOW + 1,
+                                   .resolved_by = DP_SLICE_LITERAL("ann"),
+                                   .resolution = DP_SLICE_LITERAL("mended")};
+    begin();
+    OK(DRIVER->quarantine_insert(suite.store, &row, 1, &inserted_count, &error));
+    commit();
+    return inserted_count;
+}
+
+static dp_status see_key(void *context, const dp_quarantine_row *row, dp_error *error)
+{
+    char *text = context;
+    (void)error;
+    assert_int_equal(row->state, DP_QUARANTINE_REPLAYED);
+    assert_true(row->resolved_at_us == NOW + 1);
+    assert_true(dp_slice_equal_text(row->resolved_by, "ann"));
+    assert_true(dp_slice_equal_text(row->resolution, "mended"));
+    size_t used = strlen(text);
+    snprintf(text + used, 200 - used, "%.*s ", DP_SLICE_PRINT(row->event_key));
+    return DP_STATUS_OK;
+}
+
+static void quarantine_keeps_an_event_once(void **state)
+{
+    (void)state;
+    char key_1[80], key_2[80], expected[200], seen[200] = "";
+    snprintf(key_1, sizeof key_1, "1-%s", suite.pipeline); /* keys are unique in the whole store */
+    snprintf(key_2, sizeof key_2, "2-%s", suite.pipeline);
+    assert_int_equal(put_poison("s", "{\"a\":1}", key_1), 1);
+    assert_int_equal(put_poison("s", "{\"a\":1}", key_1), 0);
+    /* rows from before there were keys: both stay, and their event is found by its text */
+    assert_int_equal(put_poison("", "{\"a\":2}", NULL), 1);
+    assert_int_equal(put_poison("", "{\"a\":2}", NULL), 1);
+    assert_int_equal(put_poison("s", "{\"a\":2}", key_2), 0);
+    assert_int_equal(put_poison("t", "{\"a\":3}", NULL), 1);
+    assert_int_equal(put_poison("s", "{\"a\":3}", key_2), 1);
+    dp_row_visitor visitor = {.context = seen, .quarantine = see_key};
+    OK(DRIVER->quarantine_list(suite.store, dp_slice_of_text(suite.pipeline), NULL, 0, 0, &visitor, &error));
+    snprintf(expected, sizeof expected, "%s    %s ", key_1, key_2);
+    assert_string_equal(seen, expected);
 }
 
 static dp_status see_audit(void *context, const dp_audit_row *row, dp_error *error)
@@ -866,6 +924,7 @@ int main(void)
         TEST(an_offset_is_inserted_then_updated),
         TEST(loading_falls_back_and_saving_keeps_one_scope),
         TEST(quarantine_is_listed_and_resolved_once),
+        TEST(quarantine_keeps_an_event_once),
         TEST(the_audit_is_read_newest_first),
         TEST(the_journal_tells_new_from_known),
         TEST(staged_rows_become_visible_with_their_commit),
