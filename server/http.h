@@ -28,7 +28,7 @@ typedef struct dp_http_response {
     dp_slice body; /* copied */
     size_t header_count;
     struct {
-        const char *name;
+        const char *name;  /* constant text; each name once */
         const char *value; /* copied */
     } headers[DP_HTTP_MAX_RESPONSE_HEADERS];
     bool close; /* end the connection after it */

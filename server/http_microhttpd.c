@@ -23,6 +23,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "server/answer_microhttpd.h"
 #include "server/header_rules.h"
 #include "server/lingering.h"
 #include "server/listen_socket.h"
@@ -114,6 +115,7 @@ struct dp_http_request {
     dp_timer timer;
     unsigned status;
     struct MHD_Response *response;
+    bool response_is_kept;      /* belongs to `kept` */
     struct stream_body *stream; /* of the answer being sent */
     dp_http_request *deferred_previous;
     dp_http_request *deferred_next;
@@ -123,6 +125,7 @@ struct dp_http_request {
     dp_http_request *free_next;
     char *long_target; /* owned, when it does not fit below */
     char short_target[INLINE_TARGET_BYTES];
+    dp_kept_answer kept;
     size_t header_count;
     dp_http_header headers[MAX_HEADERS];
     max_align_t user[];
@@ -161,6 +164,7 @@ static dp_http_request *new_request(event_loop *loop)
     } else {
         request = malloc(sizeof *request + loop->server->user_bytes);
         if (request == NULL) return NULL;
+        request->kept.response = NULL;
     }
     memset(request, 0, offsetof(dp_http_request, short_target));
     memset(request->user, 0, loop->server->user_bytes);
@@ -205,17 +209,25 @@ static void release_body(dp_http_request *request)
 
 static void end_stream(struct stream_body *body);
 
+static void forget_response(dp_http_request *request)
+{
+    if (request->response != NULL && !request->response_is_kept) MHD_destroy_response(request->response);
+    request->response = NULL;
+    request->response_is_kept = false;
+}
+
 static void free_request(dp_http_request *request)
 {
     event_loop *loop = request->loop;
     dp_timer_heap_cancel(&loop->timers, &request->timer);
     forget_deferred(request);
     leave_inbox(request);
-    if (request->response != NULL) MHD_destroy_response(request->response);
+    forget_response(request);
     if (request->stream != NULL) end_stream(request->stream);
     release_body(request);
     free(request->long_target);
     if (loop->free_count >= MAX_KEPT_REQUESTS) {
+        dp_kept_answer_release(&request->kept);
         free(request);
         return;
     }
@@ -369,15 +381,10 @@ static bool is_crowded(const event_loop *loop)
 
 static void set_response(dp_http_request *request, const dp_http_response *from, struct MHD_Response *made)
 {
-    bool complete = made != NULL;
-    for (size_t i = 0; complete && i < from->header_count; i++) {
-        complete = MHD_add_response_header(made, from->headers[i].name, from->headers[i].value) == MHD_YES;
-    }
     request->closes = from->close;
-    if (!complete && made != NULL) MHD_destroy_response(made);
-    request->response = complete ? made : NULL;
-    request->no_memory = !complete;
-    request->status = complete ? from->status : 0;
+    request->response = made;
+    request->no_memory = made == NULL;
+    request->status = made == NULL ? 0 : from->status;
 }
 
 /* The connection takes the answer up when it goes on. */
@@ -401,12 +408,10 @@ static void deliver(dp_http_request *request)
 
 void dp_http_respond(dp_http_request *request, const dp_http_response *response)
 {
-    union {
-        const char *source;
-        void *for_mhd; /* not written to: MHD copies */
-    } body = {.source = response->body.data};
-    struct MHD_Response *made =
-        MHD_create_response_from_buffer(response->body.length, body.for_mhd, MHD_RESPMEM_MUST_COPY);
+    forget_response(request);
+    struct MHD_Response *made = dp_kept_answer_fill(&request->kept, response);
+    request->response_is_kept = made != NULL;
+    if (made == NULL) made = dp_answer_new(response);
     set_response(request, response, made);
     deliver(request);
 }
@@ -478,6 +483,7 @@ void dp_http_respond_stream(dp_http_request *request, const dp_http_response *re
         body = NULL;
     }
     request->stream = body;
+    made = dp_answer_add_headers(made, response);
     set_response(request, response, made);
     deliver(request);
 }
@@ -504,13 +510,16 @@ static enum MHD_Result queue_response(dp_http_request *request)
 {
     struct MHD_Response *response = request->response;
     const dp_http_server *server = request->loop->server;
-    request->response = NULL;
     bool close = request->closes || is_crowded(request->loop) ||
                  atomic_load_explicit(&server->draining, memory_order_relaxed);
     /* A header that does not fit into memory leaves the connection open: harmless. */
-    if (close) MHD_add_response_header(response, "Connection", "close");
+    if (close) {
+        if (request->response_is_kept) request->kept.response = NULL; /* no other answer is to say so */
+        request->response_is_kept = false;
+        MHD_add_response_header(response, "Connection", "close");
+    }
     enum MHD_Result result = MHD_queue_response(request->mhd, request->status, response);
-    MHD_destroy_response(response);
+    forget_response(request);
     if (result != MHD_YES) request->status = 0;
     return result;
 }
@@ -1086,6 +1095,7 @@ void dp_http_server_free(dp_http_server *server)
         while (loop->free_requests != NULL) {
             dp_http_request *request = loop->free_requests;
             loop->free_requests = request->free_next;
+            dp_kept_answer_release(&request->kept);
             free(request);
         }
         dp_lingering_end(&loop->lingering);

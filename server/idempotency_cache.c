@@ -284,6 +284,9 @@ dp_idempotency_waiter *dp_idempotency_cache_finish(dp_idempotency_cache *cache, 
     if (cache->counts.entries > cache->max_entries) {
         dp_idempotency_cache_expire(cache, now_us, 1);
         evict_to(cache, cache->max_entries);
+        /* A full cache evicts one entry for each new one: the next one's place is in memory by then. */
+        __builtin_prefetch(bucket_of(cache, cache->least_recent->hash));
+        __builtin_prefetch(cache->least_recent->used_previous);
     }
     return followers;
 }

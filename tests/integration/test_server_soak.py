@@ -1,4 +1,9 @@
-"""Mixed load with flat memory. Ten seconds here; an hour with DPONE_SOAK_SECONDS=3600."""
+"""Mixed load with flat memory. Ten seconds here; an hour with DPONE_SOAK_SECONDS=3600.
+
+DPONE_SOAK_RATE limits the requests/s of all clients together (0: as fast as they can); DPONE_SOAK_LOG names a file
+that gets a line a minute: seconds, requests so far, the server's resident bytes and CPU seconds.
+"""
+import collections
 import http.client
 import os
 import random
@@ -11,6 +16,21 @@ from support.dpone_server import DponeServer
 from test_server_v1 import make_batch, post_batch
 
 SECONDS = float(os.environ.get("DPONE_SOAK_SECONDS", "10"))
+RATE = float(os.environ.get("DPONE_SOAK_RATE", "0"))
+LOG = os.environ.get("DPONE_SOAK_LOG")
+CLIENTS = 8
+
+
+class Outcomes:
+    """What the clients got, counted: an hour of single ones would be the largest thing in memory."""
+
+    def __init__(self):
+        self.lock = threading.Lock()
+        self.counts = collections.Counter()
+
+    def append(self, outcome):
+        with self.lock:
+            self.counts[outcome] += 1
 
 
 class Soak(unittest.TestCase):
@@ -18,8 +38,12 @@ class Soak(unittest.TestCase):
         chance = random.Random(index)
         connection = server.connect()
         number = 0
+        next_time = time.monotonic()
         while not stop.is_set():
             number += 1
+            if RATE > 0:
+                next_time = max(next_time + CLIENTS / RATE, time.monotonic() - 1)
+                stop.wait(max(0, next_time - time.monotonic()))
             kind = chance.randrange(12)
             try:
                 if kind < 5:
@@ -57,27 +81,37 @@ class Soak(unittest.TestCase):
                 connection = server.connect()
         connection.close()
 
+    def watch(self, server, statuses, seconds):
+        """Waits; returns the resident bytes at the end."""
+        end = time.monotonic() + seconds
+        while (left := end - time.monotonic()) > 0:
+            time.sleep(min(left, 60))
+            if LOG:
+                with open(LOG, "a", encoding="ascii") as log:
+                    print(round(time.monotonic() - self.started), statuses.counts.total(), server.resident_bytes(),
+                          server.cpu_seconds(), file=log)
+        return server.resident_bytes()
+
     def test_memory_stays_flat(self):
         with tempfile.TemporaryDirectory() as directory:
             flags = ("--cache-max-size", "500", "--cache-ttl-seconds", "5", "--workers", "2")
             with DponeServer(*flags, directory=directory, state="sqlite:journal.db") as server:
                 stop = threading.Event()
-                statuses = []
+                statuses = Outcomes()
                 threads = [threading.Thread(target=self.ask_forever, args=(server, index, stop, statuses))
-                           for index in range(8)]
+                           for index in range(CLIENTS)]
+                self.started = time.monotonic()
                 for thread in threads:
                     thread.start()
-                time.sleep(SECONDS * 0.4)
-                warm = server.resident_bytes()
-                time.sleep(SECONDS * 0.6)
-                end = server.resident_bytes()
+                warm = self.watch(server, statuses, SECONDS * 0.4)
+                end = self.watch(server, statuses, SECONDS * 0.6)
                 sanitized = server.is_sanitized
                 stop.set()
                 for thread in threads:
                     thread.join()
-                self.assertEqual([one for one in statuses if not isinstance(one, int)], [])
-                self.assertLessEqual(set(statuses), {200, 404, 414, 500, 503})
-                self.assertGreater(statuses.count(200), 100)
+                self.assertEqual([one for one in statuses.counts if not isinstance(one, int)], [])
+                self.assertLessEqual(set(statuses.counts), {200, 404, 414, 500, 503})
+                self.assertGreater(statuses.counts[200], 100)
                 if not sanitized:
                     self.assertLess(end - warm, 4 << 20, f"{warm} bytes after warming up, {end} at the end")
                     self.assertLess(end, 64 << 20)
