@@ -19,6 +19,9 @@ typedef struct dp_postgres_source_options {
     dp_plugin plugin;
     bool until_end;            /* end at what the server held when the source was opened */
     unsigned idle_interval_ms; /* how often a quiet slot is moved on; 0: 10000 */
+    /* Over SQL only: reads a temporary copy of the slot, which ends with the connection, so that the slot
+     * itself stays where it is, also while another consumer reads it. */
+    bool on_copy;
 } dp_postgres_source_options;
 
 /* What the journal keeps with the stream. */
@@ -26,6 +29,7 @@ typedef struct dp_postgres_source_identity {
     char source[300];   /* "<system identifier>/<database>" */
     dp_plugin plugin;   /* the decoder that fits the slot */
     dp_buffer settings; /* a JSON object; its owner releases it */
+    dp_lsn begin;       /* on a copy: what ends at or below it is not delivered any more */
 } dp_postgres_source_identity;
 
 /* Connects and checks all that can be checked without knowing the offset. Errors: USAGE, BLOCKED with a

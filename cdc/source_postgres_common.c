@@ -131,7 +131,7 @@ dp_status dp_postgres_link_prepare(dp_postgres_link *link, bool has_stored, dp_l
     if (status == DP_STATUS_OK) status = dp_postgres_read_slot(link->session, name, &link->slot, error);
     if (status == DP_STATUS_OK)
         status = dp_postgres_check_slot(&link->slot, name, link->plugin, link->expected.database, error);
-    if (status == DP_STATUS_OK && link->slot.is_active) {
+    if (status == DP_STATUS_OK && link->slot.is_active && !link->options.on_copy) {
         status = dp_source_blocked(error, DP_SOURCE_BLOCKER_SLOT_IN_USE, "slot '%s' (server process %lld)",
                                    name, (long long)link->slot.active_pid);
     }

@@ -6,6 +6,7 @@
  */
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #include "base/clock.h"
 #include "base/hex.h"
@@ -20,6 +21,7 @@ enum {
 
 typedef struct sql_source {
     dp_postgres_link link;
+    char slot[64]; /* the one that is read: the slot, or its copy */
     bool is_started;
     bool is_peeking;    /* rows of a peek are still coming: nothing else may be asked */
     bool is_plain;      /* the plugin refused the richer options */
@@ -59,7 +61,7 @@ static void build_peek(const sql_source *source, dp_buffer *sql)
     bool is_binary = source->link.plugin == DP_PLUGIN_PGOUTPUT;
     dp_buffer_append_format(sql, "SELECT lsn, xid, data FROM pg_logical_slot_peek_%schanges(",
                             is_binary ? "binary_" : "");
-    dp_sql_put_literal(sql, dp_slice_of_text(source->link.options.slot));
+    dp_sql_put_literal(sql, dp_slice_of_text(source->slot));
     dp_buffer_append_format(sql, ", NULL, %d", PEEK_ROWS);
     const dp_plugin_option *option = dp_plugin_options(source->link.plugin, !source->is_plain);
     for (; option->name != NULL; option++) {
@@ -176,7 +178,7 @@ static void advance(sql_source *source)
     dp_lsn_format(position, text);
     dp_buffer sql = DP_BUFFER_INIT(MAX_SQL_BYTES);
     dp_buffer_append_text(&sql, "SELECT pg_replication_slot_advance(");
-    dp_sql_put_literal(&sql, dp_slice_of_text(source->link.options.slot));
+    dp_sql_put_literal(&sql, dp_slice_of_text(source->slot));
     dp_buffer_append_format(&sql, ", '%s')", text);
     const char *statement = dp_buffer_text(&sql);
     dp_error cause = DP_ERROR_INIT;
@@ -239,6 +241,31 @@ static void sql_close(void *self)
     free(source);
 }
 
+/* A copy begins where the slot stands now, which may be further than when it was looked at. */
+static dp_status copy_slot(sql_source *source, dp_lsn *begin, dp_error *error)
+{
+    dp_postgres_slot copy = {.exists = false};
+    dp_buffer sql = DP_BUFFER_INIT(MAX_SQL_BYTES);
+    snprintf(source->slot, sizeof source->slot, "dpone_copy_%ld_%llx", (long)getpid(),
+             (unsigned long long)dp_clock_monotonic_us());
+    dp_buffer_append_text(&sql, "SELECT pg_copy_logical_replication_slot(");
+    dp_sql_put_literal(&sql, dp_slice_of_text(source->link.options.slot));
+    dp_buffer_append_format(&sql, ", '%s', true)", source->slot);
+    const char *statement = dp_buffer_text(&sql);
+    dp_status status = statement == NULL ? dp_error_no_memory(error, "a statement")
+                                         : dp_postgres_query(source->link.session, statement, NULL, error);
+    dp_buffer_release(&sql);
+    if (status != DP_STATUS_OK) {
+        dp_error_while(error, "making a temporary copy of the slot");
+        dp_error_hint(error, "it needs one free replication slot (max_replication_slots), and is dropped "
+                             "when the command ends");
+        return status;
+    }
+    status = dp_postgres_read_slot(source->link.session, source->slot, &copy, error);
+    *begin = copy.confirmed;
+    return status;
+}
+
 dp_status dp_postgres_sql_open(const dp_postgres_source_options *options,
                                dp_postgres_source_identity *identity, dp_change_source *source,
                                dp_error *error)
@@ -248,6 +275,8 @@ dp_status dp_postgres_sql_open(const dp_postgres_source_options *options,
     made->bytes = (dp_buffer)DP_BUFFER_INIT(1u << 30);
     dp_postgres_server server;
     dp_status status = dp_postgres_link_open(&made->link, options, identity, &server, error);
+    snprintf(made->slot, sizeof made->slot, "%s", options->slot);
+    if (status == DP_STATUS_OK && options->on_copy) status = copy_slot(made, &identity->begin, error);
     if (status != DP_STATUS_OK) {
         sql_close(made);
         return status;

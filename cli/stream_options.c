@@ -64,14 +64,18 @@ static bool parse_plugin(dp_slice text, dp_plugin *plugin)
     return false;
 }
 
+bool dp_stream_plugin(const dp_invocation *invocation, dp_plugin *plugin)
+{
+    return parse_plugin(dp_slice_of_text(dp_invocation_text(invocation, "plugin")), plugin);
+}
+
 dp_capture_options dp_stream_capture(const dp_invocation *invocation)
 {
     dp_capture_options options = {.has_form = false};
     options.has_form = dp_capture_form_parse(dp_slice_of_text(dp_invocation_text(invocation, "input-format")),
                                              &options.form);
-    dp_slice plugin = dp_slice_of_text(dp_invocation_text(invocation, "plugin"));
-    options.has_plugin = parse_plugin(plugin, &options.plugin);
-    options.is_wal2json = dp_slice_equal_text(plugin, "wal2json");
+    options.has_plugin = dp_stream_plugin(invocation, &options.plugin);
+    options.is_wal2json = strcmp(dp_invocation_text(invocation, "plugin"), "wal2json") == 0;
     return options;
 }
 

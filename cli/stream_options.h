@@ -63,6 +63,9 @@ dp_identity_kind dp_stream_identity(const dp_invocation *invocation);
 /* The bearer token: the first line of --token-file; nothing is written without one. `token` is terminated. */
 dp_status dp_stream_token(const dp_invocation *invocation, dp_buffer *token, dp_error *error);
 
+/* --plugin; false when the source's own is to be taken. */
+bool dp_stream_plugin(const dp_invocation *invocation, dp_plugin *plugin);
+
 /* --input-format and --plugin. */
 dp_capture_options dp_stream_capture(const dp_invocation *invocation);
 

@@ -129,7 +129,10 @@ dp_status dp_artifact_next(dp_artifact *artifact, dp_artifact_line *line, dp_err
     X(ORDER, "order_broken", "transactions or their rows are out of order or incomplete")                    \
     X(COUNT, "count_mismatch", "there are more or fewer than the manifest says")                             \
     X(IDS, "event_ids_mismatch", "the digest of the event ids is another")                                   \
-    X(JOURNAL, "journal_differs", "the journal does not hold the same")
+    X(JOURNAL, "journal_differs", "the journal does not hold the same")                                      \
+    X(SOURCE_MISSING, "missing_from_artifact", "the source has an event that the artifact has not")          \
+    X(SOURCE_EXTRA, "not_in_source", "the artifact has an event that the source has not")                    \
+    X(SOURCE_DIFFERS, "differs_from_source", "the source has other content under the same event id")
 
 typedef enum dp_artifact_finding_kind {
 #define DP_ARTIFACT_FINDING_ENUM(name, text, description) DP_ARTIFACT_FINDING_##name,
