@@ -1,6 +1,8 @@
 #include "services/batch_answer.h"
 
 #include <jansson.h>
+#include <string.h>
+#include <strings.h>
 
 static bool read_count(const json_t *root, const char *member, uint64_t *count)
 {
@@ -18,7 +20,9 @@ static dp_status check(const json_t *root, const dp_batch_body *batch, dp_batch_
         return dp_error_set(error, DP_STATUS_DATA, "the receipt is of batch '%.64s', but batch %s was sent",
                             batch_id == NULL ? "" : batch_id, batch->batch_id);
     }
-    dp_batch_counts result;
+    const char *load_status = json_string_value(json_object_get(root, "load_status"));
+    dp_batch_counts result = {.is_staged = load_status != NULL && strcasecmp(load_status, "staged") == 0};
+    if (!read_count(root, "staged_dropped", &result.dropped_count)) result.dropped_count = 0;
     if (!read_count(root, "accepted", &result.accepted_count) ||
         !read_count(root, "duplicates", &result.duplicate_count)) {
         return dp_error_set(error, DP_STATUS_DATA,
@@ -45,6 +49,19 @@ dp_status dp_batch_answer_check(dp_slice json, const dp_batch_body *batch, dp_ba
     dp_status status = check(root, batch, counts, error);
     json_decref(root);
     return status;
+}
+
+void dp_batch_tally_add(dp_batch_tally *tally, const dp_batch_counts *counts, bool is_replayed)
+{
+    uint64_t event_count = counts->accepted_count + counts->duplicate_count;
+    uint64_t accepted_count = is_replayed ? 0 : counts->accepted_count;
+    uint64_t dropped_count = counts->dropped_count;
+    if (is_replayed) dropped_count = counts->is_staged ? 0 : tally->staged_count;
+    if (dropped_count > tally->staged_count) dropped_count = tally->staged_count; /* of another run */
+    tally->accepted_count += accepted_count;
+    tally->accepted_count -= dropped_count;
+    tally->duplicate_count += event_count - accepted_count + dropped_count;
+    tally->staged_count = counts->is_staged ? tally->staged_count - dropped_count + accepted_count : 0;
 }
 
 static dp_status status_of(unsigned http_status)

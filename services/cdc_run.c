@@ -53,6 +53,7 @@ typedef struct cdc_run {
     int64_t reported_at_us;
     int64_t stop_seen_at_us; /* 0: not told to stop */
 
+    dp_batch_tally tally;
     const dp_poison_record *poison; /* on its way into quarantine */
     bool is_new_poison;             /* its answer */
     dp_batch_mark transaction_start;
@@ -248,10 +249,9 @@ static dp_status take_receipt(cdc_run *run, const dp_batch_body *body, const dp_
     dp_crash_point(DP_CRASH_RECEIPT_READ);
     run->summary->batch_count++;
     run->summary->event_count += body->event_count;
-    /* A replayed receipt tells what an earlier delivery stored: this one stored nothing. */
-    uint64_t accepted_count = answer->is_replayed ? 0 : counts.accepted_count;
-    run->summary->accepted_count += accepted_count;
-    run->summary->duplicate_count += body->event_count - accepted_count;
+    dp_batch_tally_add(&run->tally, &counts, answer->is_replayed);
+    run->summary->accepted_count = run->tally.accepted_count;
+    run->summary->duplicate_count = run->tally.duplicate_count;
     if (!offsets->has_next_offset) return check_part(run, &receipt, has_duplicates, error);
     return pass_gate(run, &receipt, offsets, has_duplicates, error);
 }

@@ -133,6 +133,10 @@ static void write_receipt(const dp_batch *batch, const dp_journal_outcome *outco
     dp_json_u64(&writer, outcome->accepted);
     dp_json_key(&writer, "duplicates");
     dp_json_u64(&writer, outcome->duplicates);
+    if (outcome->dropped > 0) {
+        dp_json_key(&writer, "staged_dropped");
+        dp_json_u64(&writer, outcome->dropped);
+    }
     dp_json_key(&writer, "idempotency_passed");
     dp_json_bool(&writer, outcome->idempotency_passed);
     write_next_offset(&writer, &batch->header);

@@ -166,6 +166,7 @@ typedef struct replay_run {
     int64_t started_us;
     uint64_t paced_events;
     int64_t recorded_us;
+    dp_batch_tally tally; /* of this run */
 } replay_run;
 
 static bool is_stopping(const replay_run *run)
@@ -343,8 +344,10 @@ static dp_status take_receipt(replay_run *run, const dp_batch_answer *answer, dp
     dp_replay_counts *sum = &run->summary->counts;
     sum->batches++;
     sum->events += run->body.event_count;
-    sum->accepted += counts.accepted_count;
-    sum->duplicates += counts.duplicate_count;
+    dp_batch_tally before = run->tally; /* the sum has earlier runs, too */
+    dp_batch_tally_add(&run->tally, &counts, answer->is_replayed);
+    sum->accepted += run->tally.accepted_count - before.accepted_count;
+    sum->duplicates += run->tally.duplicate_count - before.duplicate_count;
     sum->transactions += run->line_transactions;
     run->paced_events += run->body.event_count;
     return DP_STATUS_OK;

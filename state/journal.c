@@ -83,6 +83,7 @@ typedef struct append_job {
     bool has_numbers; /* numbers have been reserved, from next_number on */
     int64_t next_number;
     uint64_t accepted;
+    uint64_t dropped; /* staged rows of earlier batches */
     dp_error *error;
 } append_job;
 
@@ -173,6 +174,11 @@ static dp_status check_ids(append_job *job)
 
 /* --- what each group is -------------------------------------------------------------------------------- */
 
+static bool ends_below_high(const dp_stream *stream, const dp_batch_group *group)
+{
+    return stream->has_high && dp_position_compare(group->end_position, stream->high) <= 0;
+}
+
 static void plan_groups(append_job *job)
 {
     const dp_stream *stream = job->stream;
@@ -188,7 +194,7 @@ static void plan_groups(append_job *job)
             *kind = GROUP_EMPTY;
         } else if (stream->has_pruned && dp_position_compare(end, stream->pruned) <= 0) {
             *kind = GROUP_PRUNED;
-        } else if (stream->has_high && dp_position_compare(end, stream->high) <= 0) {
+        } else if (ends_below_high(stream, group)) {
             *kind = GROUP_KNOWN;
         } else if (has_high && dp_position_compare(end, high) <= 0) {
             *kind = GROUP_REPEATED;
@@ -249,8 +255,10 @@ static dp_status find_known(append_job *job)
     if (search.groups == NULL || positions == NULL)
         return dp_error_no_memory(job->error, "a batch's positions");
     for (size_t g = 0; g < groups; g++) {
-        if (job->plans[g].kind != GROUP_KNOWN) continue;
-        search.groups[search.count++] = (known_group){job->batch->groups[g].end_position, g};
+        const dp_batch_group *group = &job->batch->groups[g];
+        bool is_empty = job->plans[g].kind == GROUP_EMPTY && ends_below_high(job->stream, group);
+        if (job->plans[g].kind != GROUP_KNOWN && !is_empty) continue;
+        search.groups[search.count++] = (known_group){group->end_position, g};
     }
     if (search.count == 0) return DP_STATUS_OK;
     qsort(search.groups, search.count, sizeof *search.groups, compare_known);
@@ -348,8 +356,9 @@ static dp_status drop_staging(append_job *job)
     const dp_number_range range = {stream->staged_first_number, stream->staged_count};
     dp_status status = driver->events_delete(job->store, stream->stream_id, range, job->error);
     if (status == DP_STATUS_OK) {
-        status = driver->receipts_end_staging(job->store, stream->stream_id, false, job->error);
+        status = driver->receipts_drop_staged(job->store, stream->stream_id, job->error);
     }
+    job->dropped += stream->staged_count;
     stream->has_staged = false;
     stream->staged_transaction_id = (dp_slice){NULL, 0};
     stream->staged_count = 0;
@@ -618,8 +627,7 @@ static dp_status finish_staged(append_job *job, const dp_batch_group *group)
     job->has_numbers = false;
     /* Their receipts go too: sent again, the parts are staged and compared again. A part that was answered
      * from its receipt would leave a gap before one that was cut elsewhere this time. */
-    dp_status status =
-        job->store->driver->receipts_end_staging(job->store, stream->stream_id, false, job->error);
+    dp_status status = job->store->driver->receipts_drop_staged(job->store, stream->stream_id, job->error);
     if (status == DP_STATUS_OK) status = job->store->driver->stream_save(job->store, stream, job->error);
     return status;
 }
@@ -655,10 +663,18 @@ static dp_status take_staged(append_job *job, const dp_batch_group *group)
     return DP_STATUS_OK;
 }
 
-/* A commit line that counts no rows is no commit of rows that were sent before. */
-static dp_status take_empty(append_job *job, const dp_batch_group *group)
+/* A commit line that counts no rows is no commit of rows that were sent before, staged, stored or just now.
+ */
+static dp_status take_empty(append_job *job, size_t index)
 {
-    if (!continues_staging(job, group)) return DP_STATUS_OK;
+    const dp_batch_group *groups = job->batch->groups;
+    const dp_batch_group *group = &groups[index];
+    bool has_rows = continues_staging(job, group) || job->plans[index].found;
+    for (size_t g = 0; g < index && !has_rows; g++) {
+        has_rows = groups[g].has_commit && groups[g].commit.count > 0 &&
+                   dp_position_compare(groups[g].end_position, group->end_position) == 0;
+    }
+    if (!has_rows) return DP_STATUS_OK;
     return conflict(job, "transaction_differs", group->commit.line_number,
                     "the commit line's count is not the number of rows sent before");
 }
@@ -667,7 +683,7 @@ static dp_status take_group(append_job *job, size_t index)
 {
     const dp_batch_group *group = &job->batch->groups[index];
     switch (job->plans[index].kind) {
-    case GROUP_EMPTY: return take_empty(job, group);
+    case GROUP_EMPTY: return take_empty(job, index);
     case GROUP_PRUNED: return continues_staging(job, group) ? drop_staging(job) : DP_STATUS_OK;
     case GROUP_NEW: return take_new(job, group);
     case GROUP_KNOWN: return take_known(job, group, &job->plans[index]);
@@ -739,6 +755,7 @@ static void describe(const append_job *job, dp_journal_outcome *outcome)
         .stream_id = job->stream->stream_id,
         .accepted = job->accepted,
         .duplicates = batch->event_count - job->accepted,
+        .dropped = job->dropped,
         .idempotency_passed = dp_idempotency_evaluate(job->journal->ids).passed,
         .staged = batch->group_count > 0 && !batch->groups[batch->group_count - 1].has_commit,
     };

@@ -27,9 +27,9 @@ void dp_journal_free(dp_journal *journal);
 
 typedef struct dp_journal_outcome {
     int64_t stream_id;
-    uint64_t accepted; /* events stored by this batch */
-    uint64_t
-        duplicates; /* events that were there, or that the batch repeats; accepted + duplicates = count */
+    uint64_t accepted;       /* events stored by this batch */
+    uint64_t duplicates;     /* that were there, or that the batch repeats; accepted + duplicates = count */
+    uint64_t dropped;        /* accepted with earlier, staged batches and not kept: they came again */
     bool idempotency_passed; /* no event id is in the batch twice */
     bool staged;             /* the batch ends inside a transaction */
     bool has_end_position;   /* of the batch's last commit line */

@@ -92,7 +92,6 @@
       "INSERT INTO dpone_receipt (pipeline, source, identity, idempotency_key, stream_id, batch_id, "        \
       "staged, http_status, body, created_at_us) VALUES ($1::text, $2::text, $3::text, $4::text, "           \
       "$5::bigint, $6::bytea, $7::boolean, $8::bigint, $9::text, $10::bigint)")                              \
-    X(RECEIPTS_KEEP, "UPDATE dpone_receipt SET staged = false WHERE stream_id = $1::bigint AND staged")      \
     X(RECEIPTS_DROP, "DELETE FROM dpone_receipt WHERE stream_id = $1::bigint AND staged")                    \
     X(RECEIPTS_DELETE, "DELETE FROM dpone_receipt WHERE stream_id = $1::bigint AND "                         \
                        "created_at_us < $2::bigint AND NOT staged")                                          \

@@ -638,12 +638,11 @@ static dp_status receipt_insert(dp_store *store, const dp_receipt_row *receipt, 
     return dp_pg_queue(dp_pg_session_of(store), DP_PG_RECEIPT_INSERT, &params, error);
 }
 
-static dp_status receipts_end_staging(dp_store *store, int64_t stream_id, bool keep_them, dp_error *error)
+static dp_status receipts_drop_staged(dp_store *store, int64_t stream_id, dp_error *error)
 {
     dp_pg_params params = {.count = 0};
     dp_pg_add_i64(&params, stream_id);
-    return dp_pg_queue(dp_pg_session_of(store), keep_them ? DP_PG_RECEIPTS_KEEP : DP_PG_RECEIPTS_DROP,
-                       &params, error);
+    return dp_pg_queue(dp_pg_session_of(store), DP_PG_RECEIPTS_DROP, &params, error);
 }
 
 static dp_status receipts_delete(dp_store *store, int64_t stream_id, int64_t before_us, dp_error *error)
@@ -710,7 +709,7 @@ const dp_store_driver dp_store_postgres = {
     .receipt_expect = receipt_expect,
     .receipt_find = receipt_find,
     .receipt_insert = receipt_insert,
-    .receipts_end_staging = receipts_end_staging,
+    .receipts_drop_staged = receipts_drop_staged,
     .receipts_delete = receipts_delete,
     .receipt_last = receipt_last,
     .offset_find = dp_pg_offset_find,

@@ -59,7 +59,6 @@
     X(RECEIPT_INSERT,                                                                                        \
       "INSERT INTO dpone_receipt (pipeline, source, identity, idempotency_key, stream_id, batch_id, "        \
       "staged, http_status, body, created_at_us) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)")          \
-    X(RECEIPT_UNSTAGE, "UPDATE dpone_receipt SET staged = 0 WHERE stream_id = ?1 AND staged = 1")            \
     X(RECEIPT_DROP_STAGED, "DELETE FROM dpone_receipt WHERE stream_id = ?1 AND staged = 1")                  \
     X(RECEIPT_DELETE,                                                                                        \
       "DELETE FROM dpone_receipt WHERE stream_id = ?1 AND created_at_us < ?2 AND staged = 0")                \
@@ -195,7 +194,7 @@ dp_status sqlite_events_read(dp_store *store, int64_t stream_id, const dp_number
 dp_status sqlite_events_delete(dp_store *store, int64_t stream_id, dp_number_range range, dp_error *error);
 dp_status sqlite_receipt_find(dp_store *store, dp_receipt_row *receipt, dp_arena *arena, dp_error *error);
 dp_status sqlite_receipt_insert(dp_store *store, const dp_receipt_row *receipt, dp_error *error);
-dp_status sqlite_receipts_end_staging(dp_store *store, int64_t stream_id, bool keep, dp_error *error);
+dp_status sqlite_receipts_drop_staged(dp_store *store, int64_t stream_id, dp_error *error);
 dp_status sqlite_receipts_delete(dp_store *store, int64_t stream_id, int64_t before_us, dp_error *error);
 dp_status sqlite_receipt_last(dp_store *store, int64_t stream_id, dp_arena *arena, dp_receipt_row *receipt,
                               dp_error *error);

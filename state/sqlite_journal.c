@@ -451,13 +451,11 @@ dp_status sqlite_receipt_insert(dp_store *store, const dp_receipt_row *receipt, 
     return sqlite_run(self, insert, doing, error);
 }
 
-dp_status sqlite_receipts_end_staging(dp_store *store, int64_t stream_id, bool keep_them, dp_error *error)
+dp_status sqlite_receipts_drop_staged(dp_store *store, int64_t stream_id, dp_error *error)
 {
     sqlite_store *self = (sqlite_store *)store;
-    const char *doing = "end the staging of receipts";
-    sqlite3_stmt *change =
-        sqlite_statement_of(self, keep_them ? STATEMENT_RECEIPT_UNSTAGE : STATEMENT_RECEIPT_DROP_STAGED,
-                            doing, error);
+    const char *doing = "delete the receipts of staged batches";
+    sqlite3_stmt *change = sqlite_statement_of(self, STATEMENT_RECEIPT_DROP_STAGED, doing, error);
     if (change == NULL) return unprepared(error);
     sqlite3_bind_int64(change, 1, stream_id);
     return sqlite_run(self, change, doing, error);

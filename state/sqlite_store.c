@@ -1,8 +1,11 @@
 /* The SQLite driver: connection, transactions, migrations. WAL with synchronous=FULL, so that a COMMIT is on
  * disk when it returns; BEGIN IMMEDIATE, so that a writer never meets a lock half-way. */
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "base/clock.h"
 #include "state/migrations.h"
@@ -147,9 +150,15 @@ static dp_status configure(sqlite_store *self, const dp_store_options *options, 
 static dp_status connect_to(sqlite_store *self, const char *path, const dp_store_options *options,
                             dp_error *error)
 {
-    int flags = SQLITE_OPEN_NOMUTEX |
-                (self->read_only ? SQLITE_OPEN_READONLY : SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE);
+    int flags = SQLITE_OPEN_NOMUTEX | (self->read_only ? SQLITE_OPEN_READONLY : SQLITE_OPEN_READWRITE);
+    if (!self->read_only && !options->existing) flags |= SQLITE_OPEN_CREATE;
     int code = sqlite3_open_v2(path, &self->connection, flags, NULL);
+    if (code == SQLITE_CANTOPEN && (flags & SQLITE_OPEN_CREATE) == 0 && access(path, F_OK) != 0) {
+        dp_error_set(error, DP_STATUS_IO, "unable to open the state database ('%s'): %s", path,
+                     strerror(errno));
+        dp_error_hint(error, "dpone state migrate makes one");
+        return DP_STATUS_IO;
+    }
     if (code != SQLITE_OK) return sqlite_fail(self, code, "open the state database", error);
     return configure(self, options, error);
 }
@@ -380,7 +389,7 @@ const dp_store_driver dp_store_sqlite = {
     .events_delete = sqlite_events_delete,
     .receipt_find = sqlite_receipt_find,
     .receipt_insert = sqlite_receipt_insert,
-    .receipts_end_staging = sqlite_receipts_end_staging,
+    .receipts_drop_staged = sqlite_receipts_drop_staged,
     .receipts_delete = sqlite_receipts_delete,
     .receipt_last = sqlite_receipt_last,
     .offset_find = sqlite_offset_find,

@@ -69,7 +69,9 @@ dp_status dp_store_connect(const char *dsn, const dp_store_options *options, dp_
 dp_status dp_store_open(const char *dsn, const dp_store_options *options, dp_store **store, dp_error *error)
 {
     dp_store *opened;
-    dp_status status = dp_store_connect(dsn, options, &opened, error);
+    dp_store_options existing = options == NULL ? (dp_store_options){.read_only = false} : *options;
+    existing.existing = true; /* what is refused for its missing schema is not made first */
+    dp_status status = dp_store_connect(dsn, &existing, &opened, error);
     if (status != DP_STATUS_OK) return status;
     status = dp_schema_require(opened, error);
     if (status != DP_STATUS_OK) {

@@ -34,6 +34,7 @@ struct dp_store {
 
 typedef struct dp_store_options {
     bool read_only;           /* never writes, never creates; the schema must be there */
+    bool existing;            /* never creates; set by dp_store_open */
     unsigned busy_timeout_ms; /* how long a lock is waited for; 0: 5000 */
     /* PostgreSQL: the schema of all tables. NULL: what the DSN's dpone_schema says, else etl_state. Ignored
      * by SQLite. */
@@ -284,8 +285,8 @@ struct dp_store_driver {
     dp_status (*receipt_find)(dp_store *store, dp_receipt_row *receipt, dp_arena *arena, dp_error *error);
     /* Required. CONFLICT when the key is there. */
     dp_status (*receipt_insert)(dp_store *store, const dp_receipt_row *receipt, dp_error *error);
-    /* Required. Deletes the stream's receipts of staged batches, or makes ordinary ones of them. */
-    dp_status (*receipts_end_staging)(dp_store *store, int64_t stream_id, bool keep, dp_error *error);
+    /* Required. Deletes the stream's receipts of staged batches. */
+    dp_status (*receipts_drop_staged)(dp_store *store, int64_t stream_id, dp_error *error);
     /* Required. Deletes a stream's receipts created before a time, staged ones excepted. */
     dp_status (*receipts_delete)(dp_store *store, int64_t stream_id, int64_t before_us, dp_error *error);
     /* Required. The body of the stream's newest receipt, into the arena. NOT_FOUND. */

@@ -117,7 +117,9 @@ class RunTest(unittest.TestCase):
         third = pipeline.run(self.server.url, ORDERS, *KEYS, "--from-start", "--batch-events", "5")[1]
         self.assertEqual((first["accepted"], second["events"], second["skipped_transactions"]), (12, 0, 5))
         self.assertEqual((third["accepted"], third["duplicates"]), (0, 12))
-        self.assertEqual({run["stored_offset"] for run in (first, second, third)}, {first["stored_offset"]})
+        parts = pipeline.run(self.server.url, ORDERS, *KEYS, "--from-start", "--batch-events", "1")[1]
+        self.assertEqual((parts["accepted"], parts["duplicates"]), (0, 12), "parts of known transactions are staged, then dropped")
+        self.assertEqual({run["stored_offset"] for run in (first, second, third, parts)}, {first["stored_offset"]})
 
     def test_max_batches_stops_and_the_next_run_goes_on(self):
         code, summary, _ = pipeline.run(self.server.url, ORDERS, *KEYS, "--batch-events", "1", "--max-batches", "2")

@@ -69,6 +69,14 @@ class StateCommandsTest(unittest.TestCase):
         self.assertEqual(report["schema_version"], report["schema_version_needed"])
         self.assertEqual(report["streams"], [])
 
+    def test_a_database_that_is_not_there_is_named_and_not_made(self):
+        for words in (["set", "--pipeline", "p", "--token", "0/1", "--why", "x"], ["list"], ["show", "--pipeline", "p"],
+                      ["delete", "--pipeline", "p", "--why", "x"]):
+            errors = self.offsets(*words, code=3).stderr
+            self.assertIn(f"unable to open the state database ('{self.path}'): No such file or directory", errors)
+            self.assertIn("dpone state migrate", errors)
+        self.assertEqual(os.listdir(self.directory.name), [])
+
     def test_offsets_are_set_shown_listed_and_deleted(self):
         self.migrate()
         self.offsets("show", "--pipeline", "p", code=1)

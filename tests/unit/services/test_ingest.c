@@ -338,7 +338,7 @@ static void row_0_starts_a_staged_transaction_again(void **state)
 {
     fixture *self = *state;
     post_part(self, 10, 0, 4, 200, "staged");
-    post_part(self, 10, 0, 2, 200, "\"accepted\":2,\"duplicates\":0"); /* replaced */
+    post_part(self, 10, 0, 2, 200, "\"accepted\":2,\"duplicates\":0,\"staged_dropped\":4"); /* replaced */
     post_part(self, 10, 0, 4, 200, "\"accepted\":4"); /* its receipt went with its rows: not replayed */
     assert_false(self->reply.replayed);
     post_rest(self, 10, 4, 5, 200, "\"accepted\":1");
@@ -371,7 +371,8 @@ static void a_known_transaction_may_be_staged_again(void **state)
     fixture *self = *state;
     post_transaction(self, 10, 6, 200, "\"accepted\":6");
     post_part(self, 10, 0, 4, 200, "staged");
-    post_rest(self, 10, 4, 6, 200, "\"load_status\":\"committed\",\"accepted\":0,\"duplicates\":2");
+    post_rest(self, 10, 4, 6, 200,
+              "\"load_status\":\"committed\",\"accepted\":0,\"duplicates\":2,\"staged_dropped\":4");
     post_part(self, 10, 0, 3, 200, "staged");
     batch_builder batch;
     char id[65];
@@ -397,6 +398,20 @@ static void empty_batches_and_transactions_are_committed(void **state)
     batch_commit(&batch, 10, 0);
     post(self, &batch);
     expect(self, 200, "\"load_status\":\"committed\",\"accepted\":0");
+}
+
+static void a_transaction_with_rows_is_no_empty_one(void **state)
+{
+    fixture *self = *state;
+    batch_builder batch;
+    post_transaction(self, 10, 2, 200, "\"accepted\":2");
+    post_rest(self, 10, 0, 0, 409, "\"code\":\"transaction_differs\"");
+    post_rest(self, 9, 0, 0, 200, "\"load_status\":\"committed\""); /* none is stored that ends there */
+    batch_begin(&batch, NULL);
+    batch_transaction(&batch, 11, 2);
+    batch_commit(&batch, 11, 0);
+    post(self, &batch);
+    expect(self, 409, "\"code\":\"transaction_differs\"");
 }
 
 static void a_stream_is_written_with_one_identity(void **state)
@@ -553,6 +568,7 @@ int main(void)
         TEST(an_earlier_duplicate_leaves_the_staging_alone),
         TEST(a_known_transaction_may_be_staged_again),
         TEST(empty_batches_and_transactions_are_committed),
+        TEST(a_transaction_with_rows_is_no_empty_one),
         TEST(a_stream_is_written_with_one_identity),
         TEST(malformed_bodies_are_refused_with_line_and_fault),
         TEST(bodies_and_events_have_limits),

@@ -1,8 +1,10 @@
 /* Everything the journal service answers beside ingestion: offsets, pipelines, events, sources, decisions. */
+#include <fcntl.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -434,7 +436,13 @@ static void a_store_without_a_schema_is_refused_with_a_hint(void **state)
     dp_error error = DP_ERROR_INIT;
     dp_journal_api *api;
     snprintf(dsn, sizeof dsn, "sqlite:%s/other.db", self->directory.path);
+    const char *path = dsn + strlen("sqlite:");
     const dp_journal_api_options options = {.state_dsn = dsn};
+    assert_int_equal(dp_journal_api_open(&options, &api, &error), DP_STATUS_IO);
+    assert_int_equal(access(path, F_OK), -1);
+    assert_non_null(strstr(error.hint, "dpone state migrate"));
+    error = (dp_error)DP_ERROR_INIT;
+    assert_int_equal(close(open(path, O_CREAT | O_WRONLY | O_CLOEXEC, 0600)), 0);
     assert_int_equal(dp_journal_api_open(&options, &api, &error), DP_STATUS_USAGE);
     assert_string_equal(error.code, "schema_older");
     assert_non_null(strstr(error.hint, "dpone state migrate"));
