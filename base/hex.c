@@ -19,12 +19,13 @@ static void encode_16(const uint8_t *bytes, char *out)
     }
 }
 
-/* Sixteen characters to eight bytes; false when one is no hexadecimal digit. */
-static bool decode_16(const uint8_t *text, uint8_t *out)
+/* Sixteen characters to eight bytes; false when one is no hexadecimal digit. `fold` is 0x20 where letters may
+ * be of either case, or 0. */
+static inline bool decode_16(const uint8_t *text, char fold, uint8_t *out)
 {
     __m128i in = _mm_loadu_si128((const __m128i *)(const void *)text);
     __m128i digits = _mm_sub_epi8(in, _mm_set1_epi8('0'));
-    __m128i letters = _mm_sub_epi8(_mm_or_si128(in, _mm_set1_epi8(0x20)), _mm_set1_epi8('a'));
+    __m128i letters = _mm_sub_epi8(_mm_or_si128(in, _mm_set1_epi8(fold)), _mm_set1_epi8('a'));
     __m128i are_digits = _mm_cmpeq_epi8(_mm_min_epu8(digits, _mm_set1_epi8(9)), digits);
     __m128i are_letters = _mm_cmpeq_epi8(_mm_min_epu8(letters, _mm_set1_epi8(5)), letters);
     if (_mm_movemask_epi8(_mm_or_si128(are_digits, are_letters)) != 0xFFFF) return false;
@@ -67,7 +68,7 @@ bool dp_hex_decode(dp_slice hex, uint8_t *out, size_t *fault_at)
     const uint8_t *text = (const uint8_t *)hex.data;
     size_t i = 0;
 #ifdef __SSE2__
-    while (hex.length - i >= 16 && decode_16(text + i, out + i / 2)) {
+    while (hex.length - i >= 16 && decode_16(text + i, 0x20, out + i / 2)) {
         i += 16;
     }
 #endif
@@ -85,4 +86,23 @@ bool dp_hex_decode(dp_slice hex, uint8_t *out, size_t *fault_at)
         return false;
     }
     return true;
+}
+
+bool dp_hex_decode_lower(dp_slice hex, uint8_t *out)
+{
+    const uint8_t *text = (const uint8_t *)hex.data;
+    size_t i = 0;
+#ifdef __SSE2__
+    while (hex.length - i >= 16 && decode_16(text + i, 0, out + i / 2)) {
+        i += 16;
+    }
+#endif
+    for (; i + 1 < hex.length; i += 2) {
+        uint8_t high = nibble_values[text[i]];
+        uint8_t low = nibble_values[text[i + 1]];
+        bool is_upper = (text[i] >= 'A' && text[i] <= 'F') || (text[i + 1] >= 'A' && text[i + 1] <= 'F');
+        if ((high | low) > 15 || is_upper) return false;
+        out[i / 2] = (uint8_t)(high << 4 | low);
+    }
+    return hex.length % 2 == 0;
 }

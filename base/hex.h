@@ -11,4 +11,7 @@ void dp_hex_encode(const uint8_t *bytes, size_t length, char *out);
  * *fault_at (may be null) is then the offset of the fault. */
 bool dp_hex_decode(dp_slice hex, uint8_t *out, size_t *fault_at);
 
+/* As dp_hex_decode, lower case only. */
+bool dp_hex_decode_lower(dp_slice hex, uint8_t *out);
+
 #endif

@@ -2,6 +2,10 @@
 
 #include "base/utf8.h"
 
+#ifdef __SSE2__
+#include <emmintrin.h>
+#endif
+
 enum scanner_state {
     EXPECT_VALUE,
     EXPECT_FIRST_MEMBER,  /* after '{': a key or '}' */
@@ -100,9 +104,29 @@ static inline uint64_t stops_in(uint64_t word)
     return (stops | word) & HIGH;
 }
 
+#ifdef __SSE2__
+/* One bit for each of sixteen bytes that is not plain; as signed numbers the bytes beyond ASCII are negative.
+ */
+static inline unsigned stops_in_16(const char *data)
+{
+    __m128i in = _mm_loadu_si128((const __m128i *)(const void *)data);
+    __m128i stops = _mm_cmplt_epi8(in, _mm_set1_epi8(0x20));
+    stops = _mm_or_si128(stops, _mm_cmpeq_epi8(in, _mm_set1_epi8('"')));
+    stops = _mm_or_si128(stops, _mm_cmpeq_epi8(in, _mm_set1_epi8('\\')));
+    return (unsigned)_mm_movemask_epi8(stops);
+}
+#endif
+
 /* The first byte at or after `at` that is not plain, or the end. */
 static inline size_t skip_plain(const char *data, size_t length, size_t at)
 {
+#ifdef __SSE2__
+    while (length - at >= 16) {
+        unsigned stops = stops_in_16(data + at);
+        if (stops != 0) return at + (size_t)__builtin_ctz(stops);
+        at += 16;
+    }
+#endif
     while (length - at >= 8) {
         uint64_t word;
         memcpy(&word, data + at, 8);
@@ -364,10 +388,11 @@ static inline size_t string_end(dp_slice input, size_t at, bool may_have_escapes
 /* The end of a word or of an integer that begins at `at`, or 0 for anything else. */
 static inline size_t plain_value_end(dp_slice input, size_t at)
 {
-    static const dp_slice words[] = {{"true", 4}, {"false", 5}, {"null", 4}};
     const dp_slice rest = {input.data + at, input.length - at};
-    for (size_t i = 0; i < 3; i++) {
-        if (dp_slice_starts_with(rest, words[i])) return at + words[i].length;
+    switch (input.data[at]) {
+    case 't': return dp_slice_starts_with(rest, DP_SLICE_LITERAL("true")) ? at + 4 : 0;
+    case 'f': return dp_slice_starts_with(rest, DP_SLICE_LITERAL("false")) ? at + 5 : 0;
+    case 'n': return dp_slice_starts_with(rest, DP_SLICE_LITERAL("null")) ? at + 4 : 0;
     }
     if (input.data[at] == '-') at++;
     size_t end = skip_digits(input, at);
@@ -382,6 +407,11 @@ static inline size_t flat_value_end(dp_slice input, size_t at)
     if (input.data[at] != '"') return plain_value_end(input, at);
     size_t end = string_end(input, at + 1, true);
     return end == 0 ? 0 : end + 1;
+}
+
+size_t dp_json_flat_value_length(dp_slice input)
+{
+    return flat_value_end(input, 0);
 }
 
 /* One member `"name":value` at `at`: its end, or 0. */

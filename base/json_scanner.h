@@ -58,6 +58,10 @@ bool dp_json_accept_key(dp_json_scanner *scanner, dp_slice name_and_colon);
  * was, for everything else: faults and whatever needs the careful way. */
 bool dp_json_skip_flat_object(dp_json_scanner *scanner, dp_slice *names, size_t capacity, size_t *count);
 
+/* The length of the text or number without a fraction, true, false or null that `input` begins with, or 0 for
+ * everything else, faults included. */
+size_t dp_json_flat_value_length(dp_slice input);
+
 /* Skips the value whose first token was just returned; gives the whole value's source text. False on error.
  */
 bool dp_json_skip_value(dp_json_scanner *scanner, const dp_json_token *first, dp_slice *source);

@@ -1,7 +1,4 @@
-/* SHA-256 through OpenSSL, the algorithm fetched once and the context reused.
- *
- * Fetching per digest would cost more than hashing an event (docs/decisions). One object per thread.
- */
+/* SHA-256 through OpenSSL, in a context that is reused. One object per thread. */
 #ifndef DPONE_BASE_SHA256_H
 #define DPONE_BASE_SHA256_H
 

@@ -3,10 +3,12 @@
 #include <stdlib.h>
 
 #include "base/hex.h"
+#include "cdc/event_shapes.h"
 
 struct dp_batch_reader {
     dp_batch_read_limits limits;
     dp_sha256 *hash;
+    dp_event_shapes *shapes;
     dp_arena *arena; /* decoded names only */
     dp_event *events;
     size_t event_capacity;
@@ -28,8 +30,9 @@ dp_batch_reader *dp_batch_reader_new(const dp_batch_read_limits *limits)
     if (reader == NULL) return NULL;
     reader->limits = *limits;
     reader->hash = dp_sha256_new();
+    reader->shapes = dp_event_shapes_new();
     reader->arena = dp_arena_new(ARENA_CHUNK_BYTES, limits->max_body_bytes * 2 + 2 * ARENA_CHUNK_BYTES);
-    if (reader->hash == NULL || reader->arena == NULL) {
+    if (reader->hash == NULL || reader->shapes == NULL || reader->arena == NULL) {
         dp_batch_reader_free(reader);
         return NULL;
     }
@@ -40,6 +43,7 @@ void dp_batch_reader_free(dp_batch_reader *reader)
 {
     if (reader == NULL) return;
     dp_sha256_free(reader->hash);
+    dp_event_shapes_free(reader->shapes);
     dp_arena_free(reader->arena);
     free(reader->events);
     free(reader->groups);
@@ -131,6 +135,7 @@ static dp_status check_ordinal(dp_batch_reader *reader, const dp_event *event, b
     return DP_STATUS_OK;
 }
 
+/* The event lies behind those of the batch already. */
 static dp_status take_event(dp_batch_reader *reader, const dp_event *event, dp_error *error)
 {
     dp_batch *batch = &reader->batch;
@@ -145,10 +150,7 @@ static dp_status take_event(dp_batch_reader *reader, const dp_event *event, dp_e
     }
     status = check_ordinal(reader, event, first, error);
     if (status != DP_STATUS_OK) return status;
-    if (!grow((void **)&reader->events, &reader->event_capacity, batch->event_count, sizeof(dp_event))) {
-        return dp_error_no_memory(error, "the events of a batch");
-    }
-    reader->events[batch->event_count++] = *event;
+    batch->event_count++;
     group->event_count++;
     reader->group_open = true;
     return DP_STATUS_OK;
@@ -225,6 +227,23 @@ static dp_status take_trailer(dp_batch_reader *reader, const dp_batch_trailer *t
     return DP_STATUS_OK;
 }
 
+/* Scans a line, an event into the place behind those of the batch. */
+static dp_status scan_line(dp_batch_reader *reader, dp_slice line, dp_wire_line *wire, dp_error *error)
+{
+    size_t count = reader->batch.event_count;
+    if (!grow((void **)&reader->events, &reader->event_capacity, count, sizeof(dp_event))) {
+        return dp_error_no_memory(error, "the events of a batch");
+    }
+    wire->kind = DP_LINE_EVENT;
+    if (dp_event_shapes_scan(reader->shapes, line, reader->line_number, &reader->events[count]))
+        return DP_STATUS_OK;
+    dp_status status = dp_wire_line_scan(line, reader->line_number, reader->arena, wire, error);
+    if (status != DP_STATUS_OK || wire->kind != DP_LINE_EVENT) return status;
+    reader->events[count] = wire->event;
+    dp_event_shapes_learn(reader->shapes, line, &wire->event);
+    return DP_STATUS_OK;
+}
+
 static dp_status read_lines(dp_batch_reader *reader, dp_slice body, dp_error *error)
 {
     dp_slice line;
@@ -237,10 +256,12 @@ static dp_status read_lines(dp_batch_reader *reader, dp_slice body, dp_error *er
         size_t at = reader->next_at;
         status = next_line(reader, body, &line, error);
         if (status != DP_STATUS_OK) break;
-        status = dp_wire_line_scan(line, reader->line_number, reader->arena, &wire, error);
+        status = scan_line(reader, line, &wire, error);
         if (status != DP_STATUS_OK) break;
         switch (wire.kind) {
-        case DP_LINE_EVENT: status = take_event(reader, &wire.event, error); break;
+        case DP_LINE_EVENT:
+            status = take_event(reader, &reader->events[reader->batch.event_count], error);
+            break;
         case DP_LINE_COMMIT: status = take_commit(reader, &wire.commit, error); break;
         case DP_LINE_HEADER: return fault(reader, error, "batch_malformed", "a second header");
         case DP_LINE_TRAILER:
@@ -260,6 +281,7 @@ dp_status dp_batch_reader_read(dp_batch_reader *reader, dp_slice body, const dp_
                                  reader->limits.max_body_bytes);
     }
     dp_arena_reset(reader->arena);
+    dp_event_shapes_clear(reader->shapes);
     reader->batch = (dp_batch){.event_count = 0};
     reader->line_number = 0;
     reader->next_at = 0;

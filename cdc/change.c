@@ -68,34 +68,35 @@ size_t dp_lsn_format(dp_lsn lsn, char out[DP_LSN_TEXT_BYTES])
     return length;
 }
 
-static bool parse_hex(dp_slice text, uint64_t *value)
+/* Passes 1 to 8 hexadecimal digits; false when there are fewer or more. */
+static inline bool take_hex(dp_slice text, size_t *at, uint64_t *value)
 {
-    if (text.length == 0 || text.length > 8) return false;
     uint64_t result = 0;
-    for (size_t i = 0; i < text.length; i++) {
-        char c = text.data[i];
-        unsigned digit;
+    const size_t start = *at;
+    size_t end = start;
+    for (; end < text.length; end++) {
+        const char c = text.data[end];
+        const char letter = (char)(c | 0x20);
         if (c >= '0' && c <= '9') {
-            digit = (unsigned)(c - '0');
-        } else if ((c >= 'A' && c <= 'F') || (c >= 'a' && c <= 'f')) {
-            digit = (unsigned)((c | 0x20) - 'a') + 10;
+            result = result << 4 | (uint64_t)(c - '0');
+        } else if (letter >= 'a' && letter <= 'f') {
+            result = result << 4 | (uint64_t)(letter - 'a' + 10);
         } else {
-            return false;
+            break;
         }
-        result = result << 4 | digit;
     }
+    *at = end;
     *value = result;
-    return true;
+    return end > start && end - start <= 8;
 }
 
 bool dp_lsn_parse(dp_slice text, dp_lsn *lsn)
 {
-    dp_slice high_text;
-    dp_slice low_text;
+    size_t at = 0;
     uint64_t high;
     uint64_t low;
-    if (!dp_slice_split(text, '/', &high_text, &low_text)) return false;
-    if (!parse_hex(high_text, &high) || !parse_hex(low_text, &low)) return false;
+    if (!take_hex(text, &at, &high) || at == text.length || text.data[at++] != '/') return false;
+    if (!take_hex(text, &at, &low) || at != text.length) return false;
     lsn->value = high << 32 | low;
     return true;
 }

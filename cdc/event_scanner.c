@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "base/hex.h"
 #include "base/json_scanner.h"
 
 typedef struct line_parser {
@@ -107,25 +108,10 @@ static bool read_u64(line_parser *parser, const line_member *member, void *out)
     return fail_member(parser, member, "a whole number from 0 to 2^63-1");
 }
 
-/* The value of a lower-case hexadecimal digit, or 0xff. */
-static const uint8_t lower_hex[256] = {
-    [0 ... 255] = 0xff, ['0'] = 0,  ['1'] = 1,  ['2'] = 2,  ['3'] = 3,  ['4'] = 4,
-    ['5'] = 5,          ['6'] = 6,  ['7'] = 7,  ['8'] = 8,  ['9'] = 9,  ['a'] = 10,
-    ['b'] = 11,         ['c'] = 12, ['d'] = 13, ['e'] = 14, ['f'] = 15,
-};
-
 static bool token_is_digest(const dp_json_token *token, uint8_t out[DP_SHA256_BYTES])
 {
-    if (token->kind != DP_JSON_STRING || token->text.length != DP_SHA256_HEX_LENGTH) return false;
-    const unsigned char *digits = (const unsigned char *)token->text.data;
-    unsigned all = 0;
-    for (size_t i = 0; i < DP_SHA256_BYTES; i++) {
-        unsigned high = lower_hex[digits[2 * i]];
-        unsigned low = lower_hex[digits[2 * i + 1]];
-        out[i] = (uint8_t)(high << 4 | low);
-        all |= high | low;
-    }
-    return all < 16;
+    return token->kind == DP_JSON_STRING && token->text.length == DP_SHA256_HEX_LENGTH &&
+           dp_hex_decode_lower(token->text, out);
 }
 
 /* --- the objects inside an event ----------------------------------------------------------------------- */

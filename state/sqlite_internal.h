@@ -44,7 +44,9 @@
     X(TRANSACTION_DELETE, "DELETE FROM dpone_transaction WHERE stream_id = ?1 AND end_position <= ?2")       \
     X(EVENT_INSERT,                                                                                          \
       "INSERT INTO dpone_event (event_number, event_id, operation, source_schema, source_table, position, "  \
-      "sequence, data, before, unchanged, metadata) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)")  \
+      "sequence, data, before, unchanged, metadata) SELECT event_number, event_id, operation, "              \
+      "source_schema, source_table, position, sequence, data, before, unchanged, metadata "                  \
+      "FROM dpone_new_event")                                                                                \
     X(EVENT_READ,                                                                                            \
       "SELECT event_number, event_id, operation, source_schema, source_table, position, sequence, data, "    \
       "before, unchanged, metadata FROM dpone_event WHERE event_number >= ?1 AND event_number <= ?2 "        \
@@ -110,9 +112,16 @@ typedef enum sqlite_statement {
         STATEMENT_COUNT
 } sqlite_statement;
 
+/* What the table dpone_new_event of a connection shows while its events are stored. */
+typedef struct sqlite_new_events {
+    const dp_event_run *runs;
+    size_t run_count;
+} sqlite_new_events;
+
 typedef struct sqlite_store {
     dp_store base;
     sqlite3 *connection;
+    sqlite_new_events new_events;
     bool read_only;
     char path[1024];
     char offset_table[160]; /* quoted */
@@ -187,8 +196,6 @@ dp_status sqlite_transactions_find(dp_store *store, int64_t stream_id, const dp_
 dp_status sqlite_transactions_read(dp_store *store, int64_t stream_id, const dp_transaction_window *window,
                                    const dp_row_visitor *visitor, dp_error *error);
 dp_status sqlite_transactions_delete(dp_store *store, int64_t stream_id, dp_position to, dp_error *error);
-dp_status sqlite_events_insert(dp_store *store, int64_t stream_id, const dp_event_run *runs, size_t run_count,
-                               dp_error *error);
 dp_status sqlite_events_read(dp_store *store, int64_t stream_id, const dp_number_range *ranges,
                              size_t range_count, const dp_row_visitor *visitor, dp_error *error);
 dp_status sqlite_events_delete(dp_store *store, int64_t stream_id, dp_number_range range, dp_error *error);
@@ -198,6 +205,11 @@ dp_status sqlite_receipts_drop_staged(dp_store *store, int64_t stream_id, dp_err
 dp_status sqlite_receipts_delete(dp_store *store, int64_t stream_id, int64_t before_us, dp_error *error);
 dp_status sqlite_receipt_last(dp_store *store, int64_t stream_id, dp_arena *arena, dp_receipt_row *receipt,
                               dp_error *error);
+
+/* sqlite_event_rows.c; registering answers with a result code of SQLite */
+int sqlite_event_rows_register(sqlite_store *self);
+dp_status sqlite_events_insert(dp_store *store, int64_t stream_id, const dp_event_run *runs, size_t run_count,
+                               dp_error *error);
 
 /* sqlite_tables.c */
 dp_status sqlite_offset_find(dp_store *store, dp_offset_row *row, dp_arena *arena, dp_error *error);

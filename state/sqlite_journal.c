@@ -275,44 +275,6 @@ dp_status sqlite_transactions_delete(dp_store *store, int64_t stream_id, dp_posi
 
 /* --- events -------------------------------------------------------------------------------------------- */
 
-static void bind_event(sqlite3_stmt *insert, const dp_event *event)
-{
-    bind_bytes(insert, 2, event->id.bytes, sizeof event->id.bytes);
-    sqlite3_bind_int(insert, 3, (int)event->operation);
-    bind_text(insert, 4, event->source_schema);
-    bind_text(insert, 5, event->source_table);
-    bind_text(insert, 6, event->position);
-    if (event->has_sequence) {
-        sqlite3_bind_int64(insert, 7, (int64_t)event->sequence);
-    } else {
-        sqlite3_bind_null(insert, 7);
-    }
-    bind_text(insert, 8, event->data);
-    bind_text(insert, 9, event->before);
-    bind_text(insert, 10, event->unchanged);
-    bind_text(insert, 11, event->metadata);
-}
-
-dp_status sqlite_events_insert(dp_store *store, int64_t stream_id, const dp_event_run *runs, size_t run_count,
-                               dp_error *error)
-{
-    (void)stream_id; /* numbers are shared by all streams */
-    sqlite_store *self = (sqlite_store *)store;
-    const char *doing = "store an event";
-    sqlite3_stmt *insert = sqlite_statement_of(self, STATEMENT_EVENT_INSERT, doing, error);
-    if (insert == NULL) return unprepared(error);
-    for (size_t i = 0; i < run_count; i++) {
-        for (size_t j = 0; j < runs[i].count; j++) {
-            sqlite3_bind_int64(insert, 1, runs[i].first_number + (int64_t)j);
-            bind_event(insert, &runs[i].events[j]);
-            int code = sqlite3_step(insert);
-            if (code != SQLITE_DONE) return sqlite_end(self, insert, code, doing, error);
-            sqlite3_reset(insert);
-        }
-    }
-    return DP_STATUS_OK;
-}
-
 static dp_status visit_event(sqlite_store *self, sqlite3_stmt *row, const dp_row_visitor *visitor,
                              dp_error *error)
 {

@@ -159,6 +159,7 @@ static dp_status connect_to(sqlite_store *self, const char *path, const dp_store
         dp_error_hint(error, "dpone state migrate makes one");
         return DP_STATUS_IO;
     }
+    if (code == SQLITE_OK) code = sqlite_event_rows_register(self);
     if (code != SQLITE_OK) return sqlite_fail(self, code, "open the state database", error);
     return configure(self, options, error);
 }

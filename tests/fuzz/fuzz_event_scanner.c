@@ -5,6 +5,8 @@
 #include "base/json_scanner.h"
 #include "cdc/batch_reader.h"
 #include "cdc/event_compare.h"
+#include "cdc/event_shapes.h"
+#include "tests/unit/support/same_event.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -34,6 +36,27 @@ static void check_short_way(dp_slice input)
     if (!dp_json_skip_value(&careful, &token, &source) || careful.position != quick.position) abort();
 }
 
+/* Two lines: what the first taught reads the second as the scanner does, or not at all. */
+static void check_shapes(dp_slice input, dp_arena *arena)
+{
+    dp_slice first;
+    dp_slice second;
+    dp_event event;
+    dp_wire_line line;
+    dp_error error = DP_ERROR_INIT;
+    if (!dp_slice_split(input, '\n', &first, &second)) return;
+    if (dp_wire_line_scan(first, 1, arena, &line, &error) != DP_STATUS_OK || line.kind != DP_LINE_EVENT)
+        return;
+    dp_event_shapes *shapes = dp_event_shapes_new();
+    dp_event_shapes_learn(shapes, first, &line.event);
+    if (dp_event_shapes_scan(shapes, second, 2, &event) &&
+        (dp_wire_line_scan(second, 2, arena, &line, &error) != DP_STATUS_OK ||
+         !same_event(&event, &line.event))) {
+        abort();
+    }
+    dp_event_shapes_free(shapes);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static const dp_batch_read_limits limits = {.max_body_bytes = 1 << 20, .max_line_bytes = 1 << 16};
@@ -54,6 +77,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     dp_slice head;
     dp_slice tail;
     bool equal;
+    check_shapes(input, arena);
     if (dp_slice_split(input, '\n', &head, &tail)) dp_json_equal(head, tail, arena, &equal, &error);
     dp_arena_free(arena);
     dp_error_clear(&error);

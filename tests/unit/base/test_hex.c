@@ -50,9 +50,30 @@ static void faults_are_placed(void **state)
     }
 }
 
+/* In every place, so in the wide steps and behind them. */
+static void upper_case_is_refused_where_only_lower_case_is_meant(void **state)
+{
+    (void)state;
+    char text[38];
+    uint8_t out[19];
+    uint8_t expected[19];
+    for (size_t at = 0; at < sizeof text; at++) {
+        for (unsigned byte = 0; byte < 256; byte++) {
+            memset(text, 'a', sizeof text);
+            text[at] = (char)byte;
+            const dp_slice hex = {text, sizeof text};
+            bool valid = dp_hex_decode(hex, expected, NULL) && !(byte >= 'A' && byte <= 'F');
+            assert_int_equal(dp_hex_decode_lower(hex, out), valid);
+            if (valid) assert_memory_equal(out, expected, sizeof out);
+        }
+    }
+    assert_false(dp_hex_decode_lower((dp_slice){text, 37}, out));
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(every_byte_survives),
-                                       cmocka_unit_test(faults_are_placed)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(every_byte_survives), cmocka_unit_test(faults_are_placed),
+        cmocka_unit_test(upper_case_is_refused_where_only_lower_case_is_meant)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
