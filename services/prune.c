@@ -312,6 +312,9 @@ static dp_status delete_all(pruner *self, dp_error *error)
         self->summary->is_stopped = result.more && self->options->stop != NULL && *self->options->stop != 0;
         if (result.more && self->options->pause_ms > 0) dp_clock_sleep_ms(self->options->pause_ms);
     }
+    const dp_store_driver *driver = self->store->driver;
+    if (status == DP_STATUS_OK && !self->summary->is_stopped && driver->events_prune != NULL)
+        status = driver->events_prune(self->store, self->stream.stream_id, error);
     if (status == DP_STATUS_OK && self->options->older_than_us != 0)
         status = in_transaction(self, end_receipts, error);
     return status == DP_STATUS_OK ? in_transaction(self, end_pruning, error) : status;

@@ -57,7 +57,8 @@ typedef struct dp_prune_result {
 
 /* Deletes transactions that end at or below `to`, at most about `max_events` events a call, and never one
  * that ends above `passed`, the offset every consumer has behind it: BLOCKED prune_not_passed when `to` is
- * above it or there is none. */
+ * above it or there is none. When there is no more, the caller also calls the driver's events_prune, if it
+ * has one, outside a transaction. */
 dp_status dp_journal_prune(dp_journal *journal, dp_store *store, const dp_stream_key *key, dp_position to,
                            const dp_position *passed, uint64_t max_events, int64_t now_us,
                            dp_prune_result *result, dp_error *error);

@@ -35,7 +35,8 @@ static dp_status choose_for_pruning(void *context, const dp_transaction_row *row
 static dp_status delete_chosen(dp_store *store, dp_stream *stream, const prune_job *job, dp_error *error)
 {
     dp_status status = DP_STATUS_OK;
-    for (size_t i = 0; i < job->range_count && status == DP_STATUS_OK; i++) {
+    bool later = store->driver->events_prune != NULL;
+    for (size_t i = 0; i < job->range_count && !later && status == DP_STATUS_OK; i++) {
         status = store->driver->events_delete(store, stream->stream_id, job->ranges[i], error);
     }
     if (status == DP_STATUS_OK && job->result.transactions > 0) {

@@ -164,7 +164,7 @@ static dp_status set_up_session(dp_pg_session *session, dp_error *error)
     snprintf(sql, sizeof sql,
              "SET search_path = :\"schema\", pg_temp; SET lock_timeout = %u; SET TimeZone = 'UTC'; "
              "SET tcp_keepalives_idle = 10; SET tcp_keepalives_interval = 5; SET tcp_keepalives_count = 3; "
-             "SET tcp_user_timeout = 30000; SET plan_cache_mode = force_generic_plan; %s%s"
+             "SET tcp_user_timeout = 30000; %s%s"
              "SELECT set_config('synchronous_commit', 'on', false) "
              "WHERE current_setting('synchronous_commit') = 'off'",
              session->busy_timeout_ms,

@@ -375,9 +375,13 @@ dp_status dp_pg_begin(dp_store *store, bool write, dp_error *error)
     session->writing = write;
     session->xid[0] = '\0';
     session->marked_stream_id = 0;
-    if (!write) return DP_STATUS_OK;
-    dp_uuid_v4(session->marker);
-    status = send_statement(session, DP_PG_WRITE_BEGUN, NULL, DP_PG_ANSWER_XID, error);
+    session->open_stream_id = 0;
+    if (write) {
+        dp_uuid_v4(session->marker);
+        status = send_statement(session, DP_PG_WRITE_BEGUN, NULL, DP_PG_ANSWER_XID, error);
+    } else { /* before the snapshot: what is read then is not dropped */
+        status = send_statement(session, DP_PG_READING, NULL, DP_PG_ANSWER_CHECKED, error);
+    }
     if (status != DP_STATUS_OK) dp_pg_rollback(store);
     return status;
 }

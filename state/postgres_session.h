@@ -52,6 +52,8 @@ typedef struct dp_pg_session {
     char xid[24];                    /* of the write transaction; empty while unknown */
     char marker[DP_UUID_TEXT_BYTES]; /* what this write transaction leaves in the stream it saves */
     int64_t marked_stream_id;        /* the stream that has been saved; 0: none */
+    int64_t open_stream_id;          /* the stream that was locked last in this transaction; 0: none */
+    int64_t partitioned_below;       /* its numbers below have a partition */
     PGresult *kept;                  /* of the statement queued with DP_PG_ANSWER_KEPT, until it is taken */
     const dp_receipt_row *expected_receipt; /* to be read together with the stream that is opened next */
     PGresult *found_receipt; /* what was read so; until receipt_find or the transaction's end */

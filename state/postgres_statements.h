@@ -8,7 +8,7 @@
 #define DP_PG_STREAM_COLUMNS                                                                                 \
     "stream_id, pipeline, source, backend, identity, next_event_number, high_position, pruned_position, "    \
     "passed_position, has_staged, staged_transaction_id, staged_first_number, staged_count, "                \
-    "transaction_count, event_count, settings, created_at_us, updated_at_us"
+    "transaction_count, event_count, settings, created_at_us, updated_at_us, partitioned_below"
 
 #define DP_PG_TRANSACTION_COLUMNS                                                                            \
     "end_position, transaction_id, committed_at_us, stored_at_us, first_number, event_count"
@@ -50,9 +50,9 @@
                         "VALUES ($1::bigint, $2::text, $3::text, $4::bigint)")                               \
     X(STREAM_LOCK, "SELECT " DP_PG_STREAM_COLUMNS " FROM dpone_stream WHERE pipeline = $1::text AND "        \
                    "source = $2::text AND backend = $3::text FOR UPDATE")                                    \
-    X(STREAM_INSERT, "INSERT INTO dpone_stream (pipeline, source, backend, identity, next_event_number, "    \
-                     "created_at_us, updated_at_us) "                                                        \
-                     "VALUES ($1::text, $2::text, $3::text, $4::text, 1, $5::bigint, $5::bigint) "           \
+    X(STREAM_INSERT, "INSERT INTO dpone_stream (pipeline, source, backend, identity, created_at_us, "        \
+                     "updated_at_us) "                                                                       \
+                     "VALUES ($1::text, $2::text, $3::text, $4::text, $5::bigint, $5::bigint) "              \
                      "ON CONFLICT (pipeline, source, backend) DO NOTHING")                                   \
     X(STREAM_FIND, "SELECT " DP_PG_STREAM_COLUMNS " FROM dpone_stream WHERE pipeline = $1::text AND "        \
                    "source = $2::text AND backend = $3::text")                                               \
@@ -64,7 +64,8 @@
       "pruned_position = $4::bytea, passed_position = $5::bytea, has_staged = $6::boolean, "                 \
       "staged_transaction_id = $7::text, staged_first_number = $8::bigint, staged_count = $9::bigint, "      \
       "transaction_count = $10::bigint, event_count = $11::bigint, settings = $12::text, "                   \
-      "updated_at_us = $13::bigint, commit_marker = $14::text WHERE stream_id = $1::bigint")                 \
+      "updated_at_us = $13::bigint, commit_marker = $14::text, partitioned_below = "                         \
+      "greatest(partitioned_below, $15::bigint) WHERE stream_id = $1::bigint")                               \
     X(TRANSACTIONS_INSERT,                                                                                   \
       "INSERT INTO dpone_transaction (stream_id, " DP_PG_TRANSACTION_COLUMNS ") SELECT $1::bigint, * "       \
       "FROM unnest($2::bytea[], $3::text[], $4::bigint[], $5::bigint[], $6::bigint[], $7::bigint[])")        \
@@ -76,6 +77,11 @@
                          "end_position <= $3::bytea ORDER BY end_position LIMIT $4::bigint")                 \
     X(TRANSACTIONS_DELETE, "DELETE FROM dpone_transaction WHERE stream_id = $1::bigint AND "                 \
                            "end_position <= $2::bytea")                                                      \
+    X(READING, "LOCK TABLE ONLY dpone_event_streams IN ACCESS SHARE MODE")                                   \
+    X(PARTITION_ADD, "SELECT dpone_event_add_partition($1::bigint, $2::bigint)")                             \
+    X(PARTITIONS_DROP, "SELECT dpone_event_drop_partitions($1::bigint)")                                     \
+    X(EVENTS_FIRST, "SELECT event_number FROM dpone_event WHERE stream_id = $1::bigint AND "                 \
+                    "event_number < $2::bigint ORDER BY event_number LIMIT 1")                               \
     X(EVENT_INSERT, "INSERT INTO dpone_event (stream_id, " DP_PG_EVENT_COLUMNS ") VALUES ($1::bigint, "      \
                     "$2::bigint, $3::bigint, $4::smallint, $5::bytea, $6::text, $7::text, $8::text, "        \
                     "$9::text, $10::text, $11::text, $12::text)")                                            \

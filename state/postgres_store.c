@@ -10,6 +10,8 @@
 #define TRANSACTIONS_PAGE  1000
 #define LARGEST_NUMBER     (INT64_C(1) << 62)
 #define EVENT_COLUMN_COUNT 12
+#define PARTITION_EVENTS   1000000 /* as migration 0003 has it */
+#define PRUNE_SLICE        50000   /* the events deleted in one transaction */
 
 /* --- streams ----------------------------------------------------------------------------------------------
  */
@@ -137,7 +139,13 @@ static dp_status stream_open(dp_store *store, const dp_stream_key *key, dp_ident
         status = insert_stream(session, key, identity, now_us, error);
         if (status == DP_STATUS_OK) status = dp_pg_run(session, DP_PG_STREAM_LOCK, &params, &result, error);
     }
-    return status == DP_STATUS_OK ? keep_stream(result, arena, stream, error) : status;
+    if (status != DP_STATUS_OK) return status;
+    int64_t partitioned_below = PQntuples(result) == 0 ? 0 : dp_pg_get_i64(result, 0, 18);
+    status = keep_stream(result, arena, stream, error);
+    if (status != DP_STATUS_OK) return status;
+    session->open_stream_id = stream->stream_id;
+    session->partitioned_below = partitioned_below;
+    return DP_STATUS_OK;
 }
 
 static dp_status stream_find(dp_store *store, const dp_stream_key *key, dp_arena *arena, dp_stream *stream,
@@ -186,6 +194,7 @@ static dp_status stream_save(dp_store *store, const dp_stream *stream, dp_error 
     dp_pg_add_i64(&params, stream->updated_at_us);
     dp_pg_add_text(&params,
                    session->in_transaction ? dp_slice_of_text(session->marker) : (dp_slice){NULL, 0});
+    dp_pg_add_i64(&params, session->open_stream_id == stream->stream_id ? session->partitioned_below : 0);
     dp_status status = dp_pg_queue(session, DP_PG_STREAM_SAVE, &params, error);
     if (status == DP_STATUS_OK && session->in_transaction) session->marked_stream_id = stream->stream_id;
     return status;
@@ -406,6 +415,29 @@ static dp_status check_event(const dp_event *event, dp_error *error)
     return DP_STATUS_OK;
 }
 
+/* Numbers ascend, so what lies below the end of the last partition has one. */
+static dp_status add_partitions(dp_pg_session *session, int64_t stream_id, const dp_event_run *run,
+                                dp_error *error)
+{
+    if (session->open_stream_id != stream_id) {
+        session->open_stream_id = stream_id;
+        session->partitioned_below = 0;
+    }
+    int64_t last = run->first_number + (int64_t)run->count - 1;
+    dp_status status = DP_STATUS_OK;
+    for (int64_t part = run->first_number / PARTITION_EVENTS;
+         part <= last / PARTITION_EVENTS && status == DP_STATUS_OK; part++) {
+        int64_t end = (part + 1) * PARTITION_EVENTS;
+        if (end <= session->partitioned_below) continue;
+        dp_pg_params params = {.count = 0};
+        dp_pg_add_i64(&params, stream_id);
+        dp_pg_add_i64(&params, part);
+        status = dp_pg_queue(session, DP_PG_PARTITION_ADD, &params, error);
+        session->partitioned_below = end;
+    }
+    return status;
+}
+
 static dp_status insert_single(dp_pg_session *session, int64_t stream_id, int64_t number,
                                const dp_event *event, dp_error *error)
 {
@@ -501,6 +533,8 @@ static dp_status events_insert(dp_store *store, int64_t stream_id, const dp_even
     dp_pg_session *session = dp_pg_session_of(store);
     size_t count = 0;
     for (size_t i = 0; i < run_count; i++) {
+        dp_status status = add_partitions(session, stream_id, &runs[i], error);
+        if (status != DP_STATUS_OK) return status;
         count += runs[i].count;
     }
     if (count >= COPY_LEAST_COUNT) return copy_runs(session, stream_id, runs, run_count, error);
@@ -579,6 +613,46 @@ static dp_status events_delete(dp_store *store, int64_t stream_id, dp_number_ran
     dp_pg_add_i64(&params, range.first);
     dp_pg_add_i64(&params, range.first + (int64_t)(range.count - 1));
     return dp_pg_queue(dp_pg_session_of(store), DP_PG_EVENTS_DELETE, &params, error);
+}
+
+static dp_status ask_number(dp_pg_session *session, dp_pg_statement statement, const dp_pg_params *params,
+                            bool *found, int64_t *number, dp_error *error)
+{
+    PGresult *result = NULL;
+    dp_status status = dp_pg_run(session, statement, params, &result, error);
+    if (status != DP_STATUS_OK) return status;
+    *found = PQntuples(result) == 1 && PQgetisnull(result, 0, 0) == 0;
+    *number = *found ? dp_pg_get_i64(result, 0, 0) : 0;
+    PQclear(result);
+    return DP_STATUS_OK;
+}
+
+/* Whole partitions are dropped; what is left is deleted row by row: in the partition that is in use, and in
+ * those that are being read. */
+static dp_status events_prune(dp_store *store, int64_t stream_id, dp_error *error)
+{
+    dp_pg_session *session = dp_pg_session_of(store);
+    dp_pg_params stream = {.count = 0};
+    dp_pg_params before = {.count = 0};
+    bool found = false;
+    int64_t used = 0;
+    int64_t first = 0;
+    dp_pg_add_i64(&stream, stream_id);
+    dp_status status = ask_number(session, DP_PG_PARTITIONS_DROP, &stream, &found, &used, error);
+    if (status != DP_STATUS_OK || !found) return status;
+    dp_pg_add_i64(&before, stream_id);
+    dp_pg_add_i64(&before, used);
+    while (status == DP_STATUS_OK) {
+        status = ask_number(session, DP_PG_EVENTS_FIRST, &before, &found, &first, error);
+        if (status != DP_STATUS_OK || !found) return status;
+        int64_t last = used - first > PRUNE_SLICE ? first + PRUNE_SLICE - 1 : used - 1;
+        dp_pg_params slice = {.count = 0};
+        dp_pg_add_i64(&slice, stream_id);
+        dp_pg_add_i64(&slice, first);
+        dp_pg_add_i64(&slice, last);
+        status = dp_pg_run(session, DP_PG_EVENTS_DELETE, &slice, NULL, error);
+    }
+    return status;
 }
 
 /* --- receipts ---------------------------------------------------------------------------------------------
@@ -706,6 +780,7 @@ const dp_store_driver dp_store_postgres = {
     .events_insert = events_insert,
     .events_read = events_read,
     .events_delete = events_delete,
+    .events_prune = events_prune,
     .receipt_expect = receipt_expect,
     .receipt_find = receipt_find,
     .receipt_insert = receipt_insert,

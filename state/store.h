@@ -275,6 +275,9 @@ struct dp_store_driver {
                              size_t range_count, const dp_row_visitor *visitor, dp_error *error);
     /* Required. */
     dp_status (*events_delete)(dp_store *store, int64_t stream_id, dp_number_range range, dp_error *error);
+    /* Optional. Deletes the events of transactions that retention has deleted, in transactions of its own;
+     * only outside one. Without it events are deleted with their transactions. */
+    dp_status (*events_prune)(dp_store *store, int64_t stream_id, dp_error *error);
 
     /* Receipts. Optional. Says, inside a write transaction, that stream_open and then receipt_find for this
      * receipt follow: where that saves a round trip, both travel together, the receipt read under the

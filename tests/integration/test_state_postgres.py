@@ -211,9 +211,8 @@ class TablesTest(unittest.TestCase):
         self.assertEqual(Batch(lines, "0/1000").send(other)[1]["Idempotency-Replayed"], "true")
         self.assertEqual(Batch(transaction(901, "0/2000", 5), "0/2000").send(other)[0], 200)
 
-    def test_a_database_made_by_the_first_migration_is_taken_over_with_its_data(self):
+    def make_first_schema(self, schema, more=""):
         """As psql runs it; a migration that has been released never changes, so neither does its checksum."""
-        schema = new_schema()
         path = os.path.join(os.environ["DPONE_SOURCE_DIR"], "migrations", "postgres", "0001_journal.sql")
         with open(path, encoding="utf-8") as file:
             script = file.read()
@@ -222,17 +221,21 @@ class TablesTest(unittest.TestCase):
         postgres.psql(f"""BEGIN; CREATE SCHEMA {schema}; SET search_path = {schema};
             CREATE TABLE dpone_migration (version bigint PRIMARY KEY, name text NOT NULL, checksum text NOT NULL,
                 applied_at_us bigint NOT NULL); INSERT INTO dpone_migration VALUES (1, '0001_journal', '{checksum}', 1);
-            {script}
+            {script} {more} COMMIT""", ["-v", "offset_table=etl_cdc_offset"])
+
+    def test_a_database_made_by_the_first_migration_is_taken_over_with_its_data(self):
+        schema = new_schema()
+        self.make_first_schema(schema, """
             INSERT INTO dpone_stream (pipeline, source, backend, identity, next_event_number, high_position, transaction_count,
                 event_count, created_at_us, updated_at_us)
                 VALUES ('orders', '7/shop', 'postgres_logical', 'v1', 2, '\\x00000000000000001000', 1, 1, 1, 1);
             INSERT INTO dpone_transaction VALUES (1, '\\x00000000000000001000', '900', 1767323045678901, 1, 1, 1);
-            INSERT INTO dpone_event VALUES (1, 1, 0, 0, decode(repeat('ab', 32), 'hex'), 'public', 'orders', '0/F00', '{{"id":1}}');
+            INSERT INTO dpone_event VALUES (1, 1, 0, 0, decode(repeat('ab', 32), 'hex'), 'public', 'orders', '0/F00', '{"id":1}');
             INSERT INTO etl_cdc_offset VALUES ('orders', '*', '*', 'postgres_logical', '0/1000', true);
             INSERT INTO dpone_quarantine (pipeline, source, backend, source_schema, source_table, position, reason, detail,
                 event, state, created_at_us) SELECT 'orders', '', '', 'public', 't', '0/1', 'key_missing', 'no key',
-                '{legacy_poison()}', 'open', 1 FROM generate_series(1, 2);
-            COMMIT""", ["-v", "offset_table=etl_cdc_offset"])
+                '%s', 'open', 1 FROM generate_series(1, 2);
+            """ % legacy_poison())
         server = self.start(schema)
         lines = [json.loads(line) for line in pipeline.journal(server.url)]
         self.assertEqual([line.get("event_id", "commit") for line in lines], ["ab" * 32, "commit"])
@@ -240,6 +243,42 @@ class TablesTest(unittest.TestCase):
         self.assertEqual(len(pipeline.journal(server.url)), 33)
         self.assertEqual(server.json("GET", "/v1/pipelines/orders/offsets/postgres_logical/*/*")[2]["token"], "0/1000")
         check_legacy_poison(self, server)
+
+    def test_an_unpartitioned_journal_goes_on_where_it_was(self):
+        """Two streams, one of them inside a transaction, a role with the rights of before; then the newer schema."""
+        schema = new_schema()
+        with DponeServer(state=state_dsn(schema)) as server:
+            self.assertEqual(Batch(transaction(900, "0/1000", 30), "0/1000").send(server)[0], 200)
+            self.assertEqual(Batch(transaction(900, "0/1000", 7), "0/1000", pipeline="p2").send(server, pipeline="p2")[0], 200)
+            large = transaction(901, "0/2000", 60)
+            self.assertEqual(Batch(large[:25]).send(server)[0], 200)
+            before = pipeline.journal(server.url)
+        newer, schema = schema, new_schema()
+        self.make_first_schema(schema)
+        postgres.psql(f"CREATE ROLE old_{schema} LOGIN; GRANT USAGE ON SCHEMA {schema} TO old_{schema}; "
+                      f"GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA {schema} TO old_{schema}")
+        for table in ("stream", "transaction", "event", "receipt"):
+            columns = postgres.query_value(f"""SELECT string_agg(quote_ident(column_name), ', ') FROM information_schema.columns
+                WHERE table_schema = '{schema}' AND table_name = 'dpone_{table}'""")
+            postgres.psql(f"INSERT INTO {schema}.dpone_{table} ({columns}) OVERRIDING SYSTEM VALUE "
+                          f"SELECT {columns} FROM {newer}.dpone_{table}")
+        for table, column in (("stream", "stream_id"), ("receipt", "receipt_id")):
+            postgres.psql(f"SELECT setval(pg_get_serial_sequence('{schema}.dpone_{table}', '{column}'), 1000)")
+        subprocess.run([os.environ["DPONE_BINARY"], "state", "migrate", "--state", state_dsn(schema)], check=True, stdout=subprocess.DEVNULL)
+        server = self.start(schema, user=f"old_{schema}")
+        self.assertEqual(pipeline.journal(server.url), before)
+        status, _, body = Batch(large[25:], "0/2000").send(server)
+        self.assertEqual(status, 200, body)
+        for name in ("orders", "p2"):
+            lines = transaction(902, "0/3000", 40)
+            self.assertEqual(Batch(lines, "0/3000", pipeline=name).send(server, pipeline=name)[0], 200)
+            self.assertEqual(Batch(lines, "0/3000", pipeline=name).send(server, pipeline=name)[1]["Idempotency-Replayed"], "true")
+        self.assertEqual([json.loads(line) for line in pipeline.journal(server.url)],
+                         transaction(900, "0/1000", 30) + large + transaction(902, "0/3000", 40))
+        self.assertEqual(len(pipeline.journal(server.url, "p2")), 7 + 40 + 2)
+        counts = dict(postgres.query(f"SELECT tableoid::regclass::text, count(*) FROM {schema}.dpone_event GROUP BY 1"))
+        self.assertEqual({name.split(".")[-1]: int(count) for name, count in counts.items()},
+                         {"dpone_event_before": 30 + 60 + 40 + 7, "dpone_event_2_1": 40})  # the staged one went on there
 
     def test_another_history_is_refused(self):
         schema = new_schema()
@@ -732,6 +771,67 @@ class RetentionTest(unittest.TestCase):
         reply = Batch(lines, "0/2000").send(servers[1])
         self.assertEqual((reply[0], reply[2]["duplicates"]), (200, 50))
         sender.deliver(transaction(941, "0/29000", 5), "0/29000")
+
+    def fill_partitions(self, schema, server):
+        """Five transactions; the third lies across the end of a partition, the fourth begins another one further on."""
+        lines = []
+        for number in range(1, 6):
+            if number == 3:
+                postgres.psql(f"UPDATE {schema}.dpone_stream SET next_event_number = 1999980")
+            if number == 4:
+                postgres.psql(f"UPDATE {schema}.dpone_stream SET next_event_number = 7000000")
+            lines.append(transaction(900 + number, f"0/{number}000", 50))
+            self.assertEqual(Batch(lines[-1], f"0/{number}000").send(server)[0], 200)
+        path = "/v1/pipelines/orders/offsets/postgres_logical/*/*"
+        body = json.dumps({"token": "0/5000", "snapshot_complete": True})
+        self.assertEqual(server.json("PUT", path, {"Content-Type": "application/json"}, body)[0], 200)
+        return lines
+
+    def tables(self, schema):
+        """How many events are in each partition."""
+        rows = postgres.query(f"""SELECT c.relname, (xpath('/row/n/text()', query_to_xml(format('SELECT count(*) AS n FROM %s',
+            c.oid::regclass), false, true, '')))[1]::text::int FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
+            WHERE i.inhparent = '{schema}.dpone_event_streams'::regclass ORDER BY 1""")
+        return {name.replace("dpone_event_1_", ""): int(count) for name, count in rows}
+
+    def prune(self, schema, to):
+        subprocess.run([os.environ["DPONE_BINARY"], "state", "prune", "--state", state_dsn(schema), "--pipeline", "orders",
+                        "--to", to], check=True, stdout=subprocess.DEVNULL, timeout=60)
+
+    def test_whole_partitions_are_dropped_and_the_rest_is_deleted(self):
+        schema = new_schema()
+        server, = start_servers(self, 1, state_dsn(schema))
+        lines = self.fill_partitions(schema, server)
+        self.assertEqual(self.tables(schema), {"0": 100, "1": 20, "2": 30, "7": 100})
+        self.prune(schema, "0/1000")
+        self.assertEqual(self.tables(schema), {"0": 50, "1": 20, "2": 30, "7": 100})
+        self.prune(schema, "0/2000")
+        self.assertEqual(self.tables(schema), {"1": 20, "2": 30, "7": 100})
+        self.prune(schema, "0/3000")
+        self.assertEqual(self.tables(schema), {"7": 100})
+        self.assertEqual([json.loads(line) for line in pipeline.journal(server.url)], lines[3] + lines[4])
+        self.prune(schema, "0/5000")
+        self.assertEqual(self.tables(schema), {"7": 0})
+        self.assertEqual(Batch(lines[0] + lines[1], "0/2000").send(server)[2]["duplicates"], 100)
+        self.assertEqual(Batch(transaction(906, "0/6000", 50), "0/6000").send(server)[2]["accepted"], 50)
+        self.assertEqual(self.tables(schema), {"7": 50})
+
+    def test_what_is_being_read_is_deleted_row_by_row_and_dropped_later(self):
+        schema = new_schema()
+        server, = start_servers(self, 1, state_dsn(schema))
+        lines = self.fill_partitions(schema, server)
+        reader = subprocess.Popen(postgres.psql_command(), stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=postgres.environment())
+        reader.stdin.write(f"BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT count(*) FROM {schema}.dpone_event;\n".encode())
+        reader.stdin.flush()
+        while b"250" not in reader.stdout.readline():
+            pass
+        self.prune(schema, "0/3000")
+        self.assertEqual(self.tables(schema), {"0": 0, "1": 0, "2": 0, "7": 100})
+        out, _ = reader.communicate(f"SELECT count(*) FROM {schema}.dpone_event;\n".encode(), timeout=60)
+        self.assertIn(b"250", out)
+        self.assertEqual([json.loads(line) for line in pipeline.journal(server.url)], lines[3] + lines[4])
+        self.prune(schema, "0/4000")
+        self.assertEqual(self.tables(schema), {"7": 50})
 
 
 if __name__ == "__main__":
