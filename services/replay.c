@@ -156,6 +156,7 @@ typedef struct replay_run {
     bool moves_offset;  /* the endpoint's offset follows the replay */
 
     dp_sha256 *hash;
+    size_t batch_bytes; /* as asked for, or what the endpoint takes */
     dp_buffer lines;
     uint64_t line_events;
     uint64_t line_transactions;
@@ -299,10 +300,8 @@ static dp_status deliver(replay_run *run, dp_batch_answer *answer, dp_error *err
     }
 }
 
-static dp_status ask_gate(replay_run *run, const dp_batch_answer *answer, const dp_receipt *receipt,
-                          dp_error *error)
+static dp_status ask_gate(replay_run *run, const dp_receipt *receipt, dp_error *error)
 {
-    (void)answer;
     dp_gate_result result = dp_receipt_evaluate(receipt, run->job->backend);
     for (int blocker = 0; blocker < DP_GATE_BLOCKER_COUNT; blocker++) {
         if (!result.blockers[blocker]) continue;
@@ -332,13 +331,13 @@ static dp_status keep_pace(replay_run *run, dp_error *error)
     return due_ms > passed_ms ? sleep_for(run, (int64_t)(due_ms - passed_ms) + 1, error) : DP_STATUS_OK;
 }
 
-static dp_status take_receipt(replay_run *run, const dp_batch_answer *answer, dp_error *error)
+static dp_status take_receipt(replay_run *run, const dp_batch_answer *answer, bool has_end, dp_error *error)
 {
     dp_receipt receipt;
     dp_batch_counts counts;
     dp_status status = dp_receipt_parse(answer->body, "receipt", &receipt, error);
     if (status == DP_STATUS_OK) status = dp_batch_answer_check(answer->body, &run->body, &counts, error);
-    if (status == DP_STATUS_OK && run->has_end) status = ask_gate(run, answer, &receipt, error);
+    if (status == DP_STATUS_OK && has_end) status = ask_gate(run, &receipt, error);
     if (status != DP_STATUS_OK) return status;
     dp_crash_point(DP_CRASH_REPLAY_RECEIPT_READ);
     dp_replay_counts *sum = &run->summary->counts;
@@ -348,26 +347,51 @@ static dp_status take_receipt(replay_run *run, const dp_batch_answer *answer, dp
     dp_batch_tally_add(&run->tally, &counts, answer->is_replayed);
     sum->accepted += run->tally.accepted_count - before.accepted_count;
     sum->duplicates += run->tally.duplicate_count - before.duplicate_count;
-    sum->transactions += run->line_transactions;
     run->paced_events += run->body.event_count;
     return DP_STATUS_OK;
+}
+
+static dp_status compose(replay_run *run, dp_slice lines, uint64_t event_count, bool has_end, dp_error *error)
+{
+    dp_batch_source source = {dp_slice_of_text(run->options->pipeline), run->job->backend, run->job->source,
+                              run->job->identity};
+    dp_batch_offsets offsets = {.has_next_offset = has_end};
+    if (has_end) dp_offset_lsn(&run->end, &offsets.next_offset);
+    offsets.has_high_watermark = dp_offset_lsn(&run->job->high, &offsets.high_watermark);
+    run->body.bytes.max_bytes = lines.length + HEADER_AND_TRAILER_BYTES;
+    return dp_batch_compose(run->hash, lines, (size_t)event_count, &source, &offsets, &run->body, error);
+}
+
+/* An endpoint that takes less at once gets two halves, the offset with the second, and smaller batches from
+ * then on. */
+static dp_status send_part(replay_run *run, dp_slice lines, uint64_t event_count, bool has_end,
+                           dp_error *error) // NOLINT(misc-no-recursion)
+{
+    dp_batch_answer answer = {.http_status = 0};
+    dp_error refusal = DP_ERROR_INIT;
+    dp_status status = compose(run, lines, event_count, has_end, error);
+    if (status != DP_STATUS_OK) return status;
+    status = deliver(run, &answer, &refusal);
+    if (status == DP_STATUS_OK) return take_receipt(run, &answer, has_end, error);
+    dp_slice parts[2];
+    size_t counts[2];
+    bool is_too_large = answer.http_status == 413;
+    if (!is_too_large || event_count < 2 || !dp_batch_split(lines, (size_t)event_count, parts, counts)) {
+        if (error->status == DP_STATUS_OK) *error = refusal;
+        if (is_too_large) dp_error_hint(error, "a single event is larger than the endpoint takes");
+        return status;
+    }
+    run->batch_bytes = run->batch_bytes < lines.length / 2 ? run->batch_bytes : lines.length / 2;
+    status = send_part(run, parts[0], counts[0], false, error);
+    return status == DP_STATUS_OK ? send_part(run, parts[1], counts[1], has_end, error) : status;
 }
 
 static dp_status send_lines(replay_run *run, dp_error *error)
 {
     if (run->lines.length == 0) return DP_STATUS_OK;
-    dp_batch_source source = {dp_slice_of_text(run->options->pipeline), run->job->backend, run->job->source,
-                              run->job->identity};
-    dp_batch_offsets offsets = {.has_next_offset = run->has_end};
-    if (run->has_end) dp_offset_lsn(&run->end, &offsets.next_offset);
-    offsets.has_high_watermark = dp_offset_lsn(&run->job->high, &offsets.high_watermark);
-    run->body.bytes.max_bytes = run->lines.length + HEADER_AND_TRAILER_BYTES;
-    dp_batch_answer answer;
-    dp_status status = dp_batch_compose(run->hash, dp_buffer_slice(&run->lines), (size_t)run->line_events,
-                                        &source, &offsets, &run->body, error);
-    if (status == DP_STATUS_OK) status = deliver(run, &answer, error);
-    if (status == DP_STATUS_OK) status = take_receipt(run, &answer, error);
+    dp_status status = send_part(run, dp_buffer_slice(&run->lines), run->line_events, run->has_end, error);
     if (status != DP_STATUS_OK) return status;
+    run->summary->counts.transactions += run->line_transactions;
     if (run->has_end) {
         run->position = run->end;
         status = save_progress(run, false, error);
@@ -387,7 +411,7 @@ static bool is_full(const replay_run *run)
 {
     uint64_t events = run->options->batch_events;
     if (run->options->rate > 0 && run->options->rate < events) events = run->options->rate;
-    return run->line_events >= events || run->lines.length >= run->options->batch_bytes;
+    return run->line_events >= events || run->lines.length >= run->batch_bytes;
 }
 
 /* A transaction that is larger than a batch goes in several, of which only the last moves the offset. */
@@ -397,8 +421,8 @@ static dp_status send_transaction(void *context, const dp_replay_transaction *tr
     dp_slice rest = transaction->lines;
     dp_slice line;
     dp_status status = DP_STATUS_OK;
-    bool is_large = transaction->lines.length > run->options->batch_bytes ||
-                    transaction->event_count > run->options->batch_events;
+    bool is_large =
+        transaction->lines.length > run->batch_bytes || transaction->event_count > run->options->batch_events;
     if (is_large) status = send_lines(run, error);
     while (status == DP_STATUS_OK && rest.length > 0) {
         dp_slice_split(rest, '\n', &line, &rest);
@@ -668,6 +692,7 @@ dp_status dp_replay_execute(const dp_replay_options *options, dp_replay_job *job
         return dp_error_set_code(error, DP_STATUS_BLOCKED, "replay.blocked", "the plan is blocked");
     }
     run.hash = dp_sha256_new();
+    run.batch_bytes = options->batch_bytes;
     run.lines.max_bytes = SIZE_MAX / 4;
     run.position = resume.has_position ? resume.position : options->from;
     run.has_original = resume.is_resumed ? resume.has_stored : job->endpoint_has_offset;

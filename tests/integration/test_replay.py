@@ -159,6 +159,39 @@ class ReplayTest(unittest.TestCase):
             self.assertIn("not now", errors)
             self.assertEqual(self.records()[-1]["outcome"], "failed")
 
+    def test_an_endpoint_that_takes_less_at_once_gets_smaller_batches(self):
+        with Downstream() as downstream:
+            downstream.max_bytes = 3000
+            code, summary, errors = self.replay(downstream.url, "--allow-rewind")
+            self.assertEqual(code, 0, errors)
+            self.assertEqual((downstream.event_ids(), summary["events"]), (self.ids, len(self.ids)))
+            self.assertEqual(summary["transactions"], len(self.ends))
+        with DponeServer("--max-batch-bytes", "4096", "--max-event-bytes", "4096",
+                         state=f"sqlite:{tempfile.mkdtemp(dir=self.directory)}/target.db") as target:
+            code, _, errors = self.replay(target.url, "--allow-rewind", "--record", f"{self.work}/second.jsonl")
+            self.assertEqual(code, 0, errors)
+            self.assertEqual(pipeline.journal(target.url), self.journal)
+
+    def test_a_single_event_that_is_too_large_ends_it_by_name(self):
+        with Downstream() as downstream:
+            downstream.max_bytes = 300
+            code, _, errors = self.replay(downstream.url, "--allow-rewind")
+            self.assertNotEqual(code, 0)
+            self.assertIn("a single event is larger than the endpoint takes", errors)
+            self.assertEqual((self.records()[-1]["outcome"], downstream.ledger), ("failed", {}))
+
+    def test_it_waits_as_long_as_the_endpoint_asks_and_keeps_the_rate(self):
+        with Downstream() as downstream:
+            downstream.first_answers = [(429, 2), (503, 1)]
+            rate = len(self.ids) // 2
+            code, summary, errors = self.replay(downstream.url, "--allow-rewind", "--rate", str(rate))
+            self.assertEqual(code, 0, errors)
+            waits = [later - earlier for earlier, later in zip(downstream.asked_at, downstream.asked_at[1:])]
+            self.assertGreaterEqual(waits[0], 1.9)
+            self.assertGreaterEqual(waits[1], 0.9)
+            self.assertGreaterEqual(downstream.asked_at[-1] - downstream.asked_at[0], 4 * 0.9, "the rest a second after the first half")
+            self.assertEqual(downstream.event_ids(), self.ids)
+
     def test_an_artifact_alone_is_enough_and_a_damaged_one_is_refused_before_anything_is_sent(self):
         path = f"{self.work}/artifact"
         done = dpone("cdc", "export", "--pipeline", "orders", "--server", self.server.url, "--output", path)

@@ -9,6 +9,7 @@ import hashlib
 import http.server
 import json
 import threading
+import time
 
 
 class Downstream:
@@ -16,6 +17,9 @@ class Downstream:
         self.ledger = {}  # event id -> (end position, ordinal, event)
         self.batches = 0
         self.refuse_with = None
+        self.max_bytes = None  # a larger body is 413
+        self.first_answers = []  # (status, Retry-After) given before anything is taken
+        self.asked_at = []
         self._server = None
 
     def __enter__(self):
@@ -27,11 +31,13 @@ class Downstream:
             def log_message(self, *_):
                 pass
 
-            def _answer(self, status, body):
+            def _answer(self, status, body, retry_after=None):
                 text = json.dumps(body).encode()
                 self.send_response(status)
                 self.send_header("Content-Type", "application/json")
                 self.send_header("Content-Length", str(len(text)))
+                if retry_after is not None:
+                    self.send_header("Retry-After", str(retry_after))
                 self.end_headers()
                 self.wfile.write(text)
 
@@ -44,7 +50,14 @@ class Downstream:
 
             def do_POST(self):
                 body = self.rfile.read(int(self.headers["Content-Length"]))
-                self._answer(*downstream.take(body, self.headers.get("Idempotency-Key")))
+                downstream.asked_at.append(time.monotonic())
+                if downstream.first_answers:
+                    status, retry_after = downstream.first_answers.pop(0)
+                    self._answer(status, {"detail": "later", "code": "busy"}, retry_after)
+                elif downstream.max_bytes is not None and len(body) > downstream.max_bytes:
+                    self._answer(413, {"detail": "too large", "code": "too_large"})
+                else:
+                    self._answer(*downstream.take(body, self.headers.get("Idempotency-Key")))
 
         self._server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
