@@ -28,13 +28,40 @@
 
 /* --- entries --- */
 
+/* All entries, however many pages they are. */
+static dp_status read_entries(dp_journal_link *link, dp_slice pipeline, json_t **answer, dp_error *error)
+{
+    int64_t after_id = 0;
+    json_t *all = NULL;
+    bool has_more = true;
+    dp_status status = DP_STATUS_OK;
+    while (status == DP_STATUS_OK && has_more) {
+        json_t *page = NULL;
+        status = dp_journal_link_quarantine(link, pipeline, after_id, &page, error);
+        const json_t *next = json_object_get(page, "next_after");
+        has_more = json_is_integer(next) && json_integer_value(next) > after_id;
+        after_id = json_integer_value(next);
+        if (all == NULL) {
+            all = page;
+            continue;
+        }
+        json_array_extend(json_object_get(all, "quarantine"), json_object_get(page, "quarantine"));
+        json_decref(page);
+    }
+    if (status == DP_STATUS_OK) {
+        *answer = all;
+    } else {
+        json_decref(all);
+    }
+    return status;
+}
+
 static dp_status open_entries(const dp_invocation *invocation, bool writes, dp_journal_link **link,
                               json_t **answer, dp_error *error)
 {
     dp_status status = dp_journal_of_options(invocation, writes, link, error);
     if (status != DP_STATUS_OK) return status;
-    return dp_journal_link_call(*link, dp_slice_of_text(dp_invocation_text(invocation, "pipeline")),
-                                DP_JOURNAL_CALL_LIST_QUARANTINE, NULL, answer, error);
+    return read_entries(*link, dp_slice_of_text(dp_invocation_text(invocation, "pipeline")), answer, error);
 }
 
 static json_t *entries_of(const json_t *answer)
@@ -300,6 +327,11 @@ static const dp_option replay_options[] = {
      .argument = "FILE",
      .help = "the mended event, a JSON object; - for standard input [default: the entry's]"},
     DP_OPTION_UNIQUE_KEY,
+    {.name = "identity",
+     .argument = "NAME",
+     .help = "the identity of the entry's stream, where the journal does not know the stream [default: v1]",
+     .choices = "v1|dpone-py"},
+    {.name = "event-id", .argument = "HEX", .help = "the event's id in a stream of identity dpone-py"},
     {.name = "endpoint",
      .argument = "URL",
      .help = "where to deliver [default: the server; needed with --state]"},
@@ -357,6 +389,32 @@ static dp_status open_sink(const dp_invocation *invocation, dp_buffer *token, dp
     return dp_http_sink_open(&http, sink, error);
 }
 
+/* The identity that the entry's stream was written with. */
+static dp_status find_identity(const dp_invocation *invocation, dp_journal_link *link, const json_t *entry,
+                               dp_identity_kind *identity, dp_error *error)
+{
+    const char *given = dp_invocation_text(invocation, "identity");
+    dp_error unknown = DP_ERROR_INIT;
+    dp_stream_facts facts;
+    const dp_stream_choice choice = {dp_slice_of_text(dp_invocation_text(invocation, "pipeline")),
+                                     dp_slice_of_text(text_member(entry, "source")),
+                                     dp_slice_of_text(text_member(entry, "backend"))};
+    dp_status status = dp_journal_link_facts(link, &choice, &facts, &unknown);
+    *identity = DP_IDENTITY_V1;
+    if (given != NULL) dp_identity_parse(dp_slice_of_text(given), identity);
+    if (status == DP_STATUS_NOT_FOUND) return DP_STATUS_OK;
+    if (status != DP_STATUS_OK) {
+        *error = unknown;
+        return status;
+    }
+    bool is_another = given != NULL && *identity != facts.identity;
+    *identity = facts.identity;
+    dp_stream_facts_release(&facts);
+    if (!is_another) return DP_STATUS_OK;
+    return dp_error_set(error, DP_STATUS_USAGE, "--identity: the entry's stream was written with '%.*s'",
+                        DP_SLICE_PRINT(dp_identity_text(*identity)));
+}
+
 static dp_status replay_entry(const dp_invocation *invocation, dp_journal_link *link, const json_t *entry,
                               dp_error *error)
 {
@@ -371,12 +429,16 @@ static dp_status replay_entry(const dp_invocation *invocation, dp_journal_link *
     }
     dp_status status = dp_stream_unique_keys(invocation, &keys, error);
     if (status == DP_STATUS_OK) status = read_event(invocation, entry, &event, error);
-    if (status == DP_STATUS_OK) status = dp_quarantine_mend(event, keys, &lines, error);
+    dp_quarantine_mending mending = {
+        .event = event, .keys = keys, .event_id = dp_invocation_text(invocation, "event-id")};
+    if (status == DP_STATUS_OK) status = find_identity(invocation, link, entry, &mending.identity, error);
+    if (status == DP_STATUS_OK) status = dp_quarantine_mend(&mending, &lines, error);
     if (status == DP_STATUS_OK) status = open_sink(invocation, &token, &sink, error);
     dp_quarantine_delivery delivery = {
         .pipeline = dp_invocation_text(invocation, "pipeline"),
         .quarantine_id = json_integer_value(json_object_get(entry, "quarantine_id")),
         .source = dp_slice_of_text(json_string_value(json_object_get(entry, "source"))),
+        .identity = mending.identity,
         .lines = dp_buffer_slice(&lines),
     };
     if (status == DP_STATUS_OK) status = dp_quarantine_deliver(&delivery, &sink, &is_duplicate, error);
@@ -419,11 +481,14 @@ const dp_command dp_command_cdc_quarantine_replay = {
     .summary = "deliver a quarantined change after it was mended",
     .arguments = "",
     .description =
-        "Computes the change's event id from the mended event (identity v1), delivers it as a transaction of "
-        "its own, asks the commit gate, and marks the entry as replayed, with who and how in the audit. "
+        "Computes the change's event id from the mended event as the stream's identity v1 does, delivers it "
+        "as a "
+        "transaction of its own, asks the commit gate, and marks the entry as replayed, with who and how in "
+        "the audit. "
         "Mending is either another --unique-key, or --event with the corrected event: take it from `dpone "
         "cdc quarantine show` or export.\n\n"
-        "Delivered twice, it is a duplicate the second time.",
+        "An id of identity dpone-py needs types and columns that an event does not tell: give it with "
+        "--event-id. Delivered twice, it is a duplicate the second time.",
     .examples =
         "  dpone cdc quarantine replay --pipeline orders --id 3 --unique-key public.orders=id --why 'right "
         "key'\n"

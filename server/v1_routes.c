@@ -219,7 +219,9 @@ static void call_journal(dp_v1_job *job, dp_api_reply *reply)
     case DP_ROUTE_BATCHES: ingest(job, body, reply); return;
     case DP_ROUTE_OFFSETS: dp_journal_api_list_offsets(journal, job->pipeline, reply); return;
     case DP_ROUTE_SOURCE_PUT: dp_journal_api_put_source(journal, job->pipeline, body, reply); return;
-    case DP_ROUTE_QUARANTINE: dp_journal_api_list_quarantine(journal, job->pipeline, reply); return;
+    case DP_ROUTE_QUARANTINE:
+        dp_journal_api_list_quarantine(journal, job->pipeline, dp_v1_job_query(job, "after"), reply);
+        return;
     case DP_ROUTE_QUARANTINE_ADD: dp_journal_api_add_quarantine(journal, job->pipeline, body, reply); return;
     case DP_ROUTE_QUARANTINE_RESOLVE:
         dp_journal_api_resolve_quarantine(journal, job->pipeline, body, reply);

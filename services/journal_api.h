@@ -25,7 +25,7 @@
  *   PUT    the same                                                     dp_journal_api_put_consumer
  *   DELETE the same                                                     dp_journal_api_delete_consumer
  *   PUT    /v1/pipelines/{pipeline}/source                              dp_journal_api_put_source
- *   GET    /v1/pipelines/{pipeline}/quarantine                          dp_journal_api_list_quarantine
+ *   GET    /v1/pipelines/{pipeline}/quarantine?after=                   dp_journal_api_list_quarantine
  *   POST   /v1/pipelines/{pipeline}/quarantine                          dp_journal_api_add_quarantine
  *   POST   /v1/pipelines/{pipeline}/quarantine/resolve                  dp_journal_api_resolve_quarantine
  *   GET    /v1/pipelines/{pipeline}/audit                               dp_journal_api_list_audit
@@ -150,8 +150,10 @@ void dp_journal_api_delete_consumer(dp_journal_api *api, const dp_consumer_choic
  * when something differs. */
 void dp_journal_api_put_source(dp_journal_api *api, dp_slice pipeline, dp_slice body, dp_api_reply *reply);
 
-/* The first 1000, oldest first: {"quarantine":[…]}. */
-void dp_journal_api_list_quarantine(dp_journal_api *api, dp_slice pipeline, dp_api_reply *reply);
+/* Up to 1000 above the entry number `after` (data NULL: from the first), oldest first: {"quarantine":[…],
+ * "next_after":n}, null when these are the last. */
+void dp_journal_api_list_quarantine(dp_journal_api *api, dp_slice pipeline, dp_slice after,
+                                    dp_api_reply *reply);
 
 /* Keeps changes that could not be sent: body {"code":…,"reason":…,"context":{…},"event":…}, a record as
  * cdc/poison.h writes it, or {"records":[…]}; "source" and "backend" beside either. 200

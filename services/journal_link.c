@@ -5,6 +5,7 @@
 #include "client/client.h"
 #include "services/batch_answer.h"
 #include "services/journal_api.h"
+#include "services/quarantine.h"
 
 enum { MAX_ANSWER_BYTES = 64 << 20, READ_TIMEOUT_MS = 60000, PIECE_BYTES = 256 * 1024, STOP_CHECK_MS = 100 };
 
@@ -77,6 +78,7 @@ typedef struct call_target {
     dp_slice consumer;
     dp_slice source;
     dp_slice backend;
+    dp_slice after; /* the number of an entry of the quarantine */
 } call_target;
 
 static dp_slice absent_if_empty(dp_slice text)
@@ -100,7 +102,9 @@ static void call_here(dp_journal_api *api, const call_target *target, dp_journal
     case DP_JOURNAL_CALL_PUT_OFFSET: dp_journal_api_put_offset(api, &name, body, reply); return;
     case DP_JOURNAL_CALL_GET_CONSUMER: dp_journal_api_get_consumer(api, &consumer, reply); return;
     case DP_JOURNAL_CALL_PUT_CONSUMER: dp_journal_api_put_consumer(api, &consumer, body, reply); return;
-    case DP_JOURNAL_CALL_LIST_QUARANTINE: dp_journal_api_list_quarantine(api, pipeline, reply); return;
+    case DP_JOURNAL_CALL_LIST_QUARANTINE:
+        dp_journal_api_list_quarantine(api, pipeline, absent_if_empty(target->after), reply);
+        return;
     case DP_JOURNAL_CALL_RESOLVE_QUARANTINE:
         dp_journal_api_resolve_quarantine(api, pipeline, body, reply);
         return;
@@ -188,6 +192,7 @@ static dp_status make_call(dp_journal_link *link, const call_target *target, dp_
     dp_buffer_append_byte(&url, '?');
     put_parameter(&url, "source", target->source);
     put_parameter(&url, "backend", target->backend);
+    put_parameter(&url, "after", target->after);
     const char *text = dp_buffer_text(&url);
     status = text == NULL ? dp_error_set(error, DP_STATUS_USAGE, "the pipeline's name is too long")
                           : call_server(link, calls[call].method, text, json, answer, error);
@@ -205,8 +210,20 @@ dp_status dp_journal_link_call(dp_journal_link *link, dp_slice pipeline, dp_jour
 dp_status dp_journal_link_consumer(dp_journal_link *link, const dp_stream_choice *choice, dp_slice consumer,
                                    dp_journal_call call, const char *json, json_t **answer, dp_error *error)
 {
-    const call_target target = {choice->pipeline, consumer, choice->source, choice->backend};
+    const call_target target = {.pipeline = choice->pipeline,
+                                .consumer = consumer,
+                                .source = choice->source,
+                                .backend = choice->backend};
     return make_call(link, &target, call, json, answer, error);
+}
+
+dp_status dp_journal_link_quarantine(dp_journal_link *link, dp_slice pipeline, int64_t after_id,
+                                     json_t **answer, dp_error *error)
+{
+    char after[24];
+    int length = snprintf(after, sizeof after, "%lld", (long long)after_id);
+    const call_target target = {.pipeline = pipeline, .after = {after, (size_t)length}};
+    return make_call(link, &target, DP_JOURNAL_CALL_LIST_QUARANTINE, NULL, answer, error);
 }
 
 bool dp_journal_link_can_wait(const dp_journal_link *link)
@@ -235,9 +252,10 @@ static dp_status choose_stream(const json_t *document, const dp_stream_choice *c
     const json_t *found = NULL;
     json_array_foreach(json_object_get(document, "streams"), index, each)
     {
-        if (!matches(choice->source, text_of(each, "source")) ||
-            !matches(choice->backend, text_of(each, "backend")))
-            continue;
+        dp_slice source = text_of(each, "source");
+        bool is_chosen = choice->source.length == 0 ? !dp_quarantine_is_source(source)
+                                                    : dp_slice_equal(choice->source, source);
+        if (!is_chosen || !matches(choice->backend, text_of(each, "backend"))) continue;
         if (found != NULL) {
             return dp_error_set(error, DP_STATUS_USAGE,
                                 "pipeline '%.*s' has more than one stream; choose with --source-id and "

@@ -101,6 +101,10 @@ typedef enum dp_journal_call {
 dp_status dp_journal_link_call(dp_journal_link *link, dp_slice pipeline, dp_journal_call call,
                                const char *json, json_t **answer, dp_error *error);
 
+/* A page of the quarantine: up to 1000 entries above the number, oldest first. */
+dp_status dp_journal_link_quarantine(dp_journal_link *link, dp_slice pipeline, int64_t after_id,
+                                     json_t **answer, dp_error *error);
+
 /* The same for a call that concerns one consumer of a stream. */
 dp_status dp_journal_link_consumer(dp_journal_link *link, const dp_stream_choice *choice, dp_slice consumer,
                                    dp_journal_call call, const char *json, json_t **answer, dp_error *error);

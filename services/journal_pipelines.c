@@ -4,6 +4,7 @@
 #include "base/clock.h"
 #include "services/journal_internal.h"
 #include "services/json_body.h"
+#include "services/quarantine.h"
 #include "state/stream_settings.h"
 
 static void write_slice(dp_json_writer *writer, const char *key, dp_slice text)
@@ -151,7 +152,9 @@ static dp_status search_stream(void *context, const dp_stream *row, dp_error *er
     self->any = true;
     size_t length = row->has_high ? dp_position_format(row->key.backend, row->high, high) : 0;
     self->mark = mix(mix(self->mark, &row->stream_id, sizeof row->stream_id), high, length);
-    if (choice->source.data != NULL && !dp_slice_equal(choice->source, row->key.source)) return DP_STATUS_OK;
+    bool is_chosen = choice->source.data == NULL ? !dp_quarantine_is_source(row->key.source)
+                                                 : dp_slice_equal(choice->source, row->key.source);
+    if (!is_chosen) return DP_STATUS_OK;
     if (choice->backend.data != NULL && !dp_slice_equal(choice->backend, dp_backend_text(row->key.backend))) {
         return DP_STATUS_OK;
     }

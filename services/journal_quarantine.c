@@ -23,9 +23,18 @@ static void write_time(dp_json_writer *writer, const char *key, int64_t wall_us)
     dp_json_text(writer, wall_us == 0 ? NULL : text);
 }
 
+typedef struct quarantine_page {
+    dp_json_writer writer;
+    uint64_t count;
+    int64_t last_id;
+} quarantine_page;
+
 static dp_status put_row(void *context, const dp_quarantine_row *row, dp_error *error)
 {
-    dp_json_writer *writer = context;
+    quarantine_page *page = context;
+    dp_json_writer *writer = &page->writer;
+    page->count++;
+    page->last_id = row->quarantine_id;
     (void)error;
     dp_json_begin_object(writer);
     dp_json_key(writer, "quarantine_id");
@@ -52,22 +61,35 @@ static dp_status put_row(void *context, const dp_quarantine_row *row, dp_error *
 
 #define MAX_ROWS 1000
 
-void dp_journal_api_list_quarantine(dp_journal_api *api, dp_slice pipeline, dp_api_reply *reply)
+void dp_journal_api_list_quarantine(dp_journal_api *api, dp_slice pipeline, dp_slice after,
+                                    dp_api_reply *reply)
 {
     dp_error error = DP_ERROR_INIT;
     dp_store *store;
-    dp_json_writer writer = journal_reply_begin(reply);
-    dp_row_visitor visitor = {.context = &writer, .quarantine = put_row};
-    dp_json_begin_object(&writer);
-    dp_json_key(&writer, "quarantine");
-    dp_json_begin_array(&writer);
+    uint64_t after_id = 0;
+    if (after.data != NULL && !dp_slice_to_u64(after, INT64_MAX, &after_id)) {
+        dp_api_reply_error(reply, 400, "after_malformed", "after: expected the number of an entry");
+        return;
+    }
+    quarantine_page page = {.writer = journal_reply_begin(reply)};
+    dp_row_visitor visitor = {.context = &page, .quarantine = put_row};
+    dp_json_begin_object(&page.writer);
+    dp_json_key(&page.writer, "quarantine");
+    dp_json_begin_array(&page.writer);
     dp_status status = journal_take_reader(api, &store, &error);
     if (status == DP_STATUS_OK) {
-        status = store->driver->quarantine_list(store, pipeline, NULL, 0, MAX_ROWS, &visitor, &error);
+        status = store->driver->quarantine_list(store, pipeline, NULL, (int64_t)after_id, MAX_ROWS, &visitor,
+                                                &error);
         journal_give_reader(api, store, status);
     }
-    dp_json_end_array(&writer);
-    dp_json_end_object(&writer);
+    dp_json_end_array(&page.writer);
+    dp_json_key(&page.writer, "next_after");
+    if (page.count == MAX_ROWS) {
+        dp_json_u64(&page.writer, (uint64_t)page.last_id);
+    } else {
+        dp_json_null(&page.writer);
+    }
+    dp_json_end_object(&page.writer);
     if (status != DP_STATUS_OK) {
         journal_reply_failure(reply, status, &error);
     } else {

@@ -5,6 +5,7 @@
 #include "base/clock.h"
 #include "base/crash_point.h"
 #include "services/consumer_name.h"
+#include "services/quarantine.h"
 #include "state/journal.h"
 #include "state/store.h"
 
@@ -38,7 +39,8 @@ static dp_status choose_stream(void *context, const dp_stream *row, dp_error *er
     pruner *self = context;
     const dp_stream_choice *choice = &self->options->stream;
     bool fits =
-        (choice->source.length == 0 || dp_slice_equal(choice->source, row->key.source)) &&
+        (choice->source.length == 0 ? !dp_quarantine_is_source(row->key.source)
+                                    : dp_slice_equal(choice->source, row->key.source)) &&
         (choice->backend.length == 0 || dp_slice_equal(choice->backend, dp_backend_text(row->key.backend)));
     if (!fits) return DP_STATUS_OK;
     if (self->is_found) {

@@ -12,6 +12,8 @@
 
 #define MAX_EVENT_BYTES ((size_t)1 << 30)
 
+#define SOURCE_INFIX "#quarantine-"
+
 enum { WAIT_MS = 500, HEADER_AND_TRAILER_BYTES = 8192 };
 
 /* --- the id --- */
@@ -174,24 +176,52 @@ static void put_lines(dp_buffer *out, const json_t *event, const char *id)
     dp_buffer_append_text(out, ",\"committed_at\":null,\"count\":1}\n");
 }
 
-dp_status dp_quarantine_mend(const json_t *event, const dp_unique_keys *keys, dp_buffer *lines,
-                             dp_error *error)
+static dp_status compute_id(const dp_quarantine_mending *mending, char id[DP_SHA256_HEX_LENGTH + 1],
+                            dp_error *error)
 {
     dp_buffer canonical = DP_BUFFER_INIT(MAX_EVENT_BYTES);
     uint8_t digest[DP_SHA256_BYTES];
-    char id[DP_SHA256_HEX_LENGTH + 1] = "";
     dp_sha256 *hash = dp_sha256_new();
-    dp_status status = check_event(event, error);
-    if (status == DP_STATUS_OK) status = put_canonical(&canonical, event, keys, error);
+    dp_status status = put_canonical(&canonical, mending->event, mending->keys, error);
     if (status == DP_STATUS_OK &&
         (hash == NULL || canonical.failed || !dp_sha256_digest(hash, dp_buffer_slice(&canonical), digest)))
         status = dp_error_no_memory(error, "an event id");
     dp_sha256_free(hash);
     dp_buffer_release(&canonical);
-    if (status != DP_STATUS_OK) return status;
+    if (status == DP_STATUS_OK) dp_hex_encode(digest, sizeof digest, id);
+    return status;
+}
+
+static dp_status take_given_id(const dp_quarantine_mending *mending, char id[DP_SHA256_HEX_LENGTH + 1],
+                               dp_error *error)
+{
+    uint8_t digest[DP_SHA256_BYTES];
+    if (mending->event_id == NULL) {
+        dp_error_set_code(error, DP_STATUS_USAGE, "event_id_needed",
+                          "the stream's identity is dpone-py, whose ids cannot be computed from an event");
+        dp_error_hint(error, "give the id that the Python tool has for it with --event-id");
+        return DP_STATUS_USAGE;
+    }
+    dp_slice text = dp_slice_of_text(mending->event_id);
+    if (text.length != DP_SHA256_HEX_LENGTH || !dp_hex_decode(text, digest, NULL))
+        return dp_error_set(error, DP_STATUS_USAGE, "--event-id: expected 64 hexadecimal digits");
     dp_hex_encode(digest, sizeof digest, id);
+    return DP_STATUS_OK;
+}
+
+dp_status dp_quarantine_mend(const dp_quarantine_mending *mending, dp_buffer *lines, dp_error *error)
+{
+    char id[DP_SHA256_HEX_LENGTH + 1] = "";
+    bool is_python = mending->identity == DP_IDENTITY_DPONE_PY;
+    dp_status status = check_event(mending->event, error);
+    if (status == DP_STATUS_OK && !is_python && mending->event_id != NULL)
+        status = dp_error_set(error, DP_STATUS_USAGE,
+                              "--event-id is for streams of identity dpone-py; this one's ids are computed");
+    if (status == DP_STATUS_OK)
+        status = is_python ? take_given_id(mending, id, error) : compute_id(mending, id, error);
+    if (status != DP_STATUS_OK) return status;
     dp_buffer_clear(lines);
-    put_lines(lines, event, id);
+    put_lines(lines, mending->event, id);
     return lines->failed ? dp_error_no_memory(error, "an event") : DP_STATUS_OK;
 }
 
@@ -250,11 +280,11 @@ dp_status dp_quarantine_deliver(const dp_quarantine_delivery *delivery, const dp
     dp_batch_offsets offsets = {.has_next_offset = true};
     dp_status status = end_of_lines(delivery->lines, &offsets.next_offset, error);
     if (status != DP_STATUS_OK) return status;
-    snprintf(source, sizeof source, "%.*s#quarantine-%lld",
+    snprintf(source, sizeof source, "%.*s" SOURCE_INFIX "%lld",
              (int)(delivery->source.length > 1000 ? 1000 : delivery->source.length),
              delivery->source.length == 0 ? "" : delivery->source.data, (long long)delivery->quarantine_id);
     dp_batch_source stream = {dp_slice_of_text(delivery->pipeline), DP_BACKEND_POSTGRES_LOGICAL,
-                              dp_slice_of_text(source), DP_IDENTITY_V1};
+                              dp_slice_of_text(source), delivery->identity};
     dp_batch_body body = {.bytes = DP_BUFFER_INIT(delivery->lines.length + HEADER_AND_TRAILER_BYTES)};
     dp_sha256 *hash = dp_sha256_new();
     status = hash == NULL ? dp_error_no_memory(error, "a batch")
@@ -263,4 +293,16 @@ dp_status dp_quarantine_deliver(const dp_quarantine_delivery *delivery, const dp
     dp_sha256_free(hash);
     dp_buffer_release(&body.bytes);
     return status;
+}
+
+bool dp_quarantine_is_source(dp_slice source)
+{
+    size_t digits = 0;
+    while (digits < source.length && source.data[source.length - digits - 1] >= '0' &&
+           source.data[source.length - digits - 1] <= '9') {
+        digits++;
+    }
+    static const dp_slice infix = {SOURCE_INFIX, sizeof SOURCE_INFIX - 1};
+    if (digits == 0 || source.length < digits + infix.length) return false;
+    return memcmp(source.data + source.length - digits - infix.length, infix.data, infix.length) == 0;
 }

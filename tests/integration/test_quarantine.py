@@ -102,6 +102,56 @@ class QuarantineTest(unittest.TestCase):
             self.assertEqual(done.returncode, 0, done.stderr)
             self.assertEqual(downstream.event_ids(), [event_id(event, ["nowhere"])])
 
+    def test_more_entries_than_fit_into_a_page_are_all_listed_shown_and_replayed(self):
+        record = {"code": "key_missing", "reason": "r", "context": {}}
+        for start in (0, 1000, 2000):
+            records = [{**record, "event": {**self.entries[0]["event"], "ordinal": 10 + start + n}} for n in range(1000 if start < 2000 else 500)]
+            status, _, reply = self.server.json("POST", "/v1/pipelines/orders/quarantine", {"Content-Type": "application/json"},
+                                                json.dumps({"records": records}))
+            self.assertEqual((status, reply["added"]), (200, len(records)), reply)
+        listed = self.list()
+        self.assertEqual(len(listed), 2503)
+        self.assertEqual(len({entry["quarantine_id"] for entry in listed}), 2503)
+        last = str(listed[-1]["quarantine_id"])
+        self.assertEqual(json.loads(self.quarantine("show", "--id", last).stdout), listed[-1])
+        self.assertEqual(self.quarantine("replay", "--id", last, "--why", "x").returncode, 0)
+        status, _, page = self.server.json("GET", f"/v1/pipelines/orders/quarantine?after={listed[0]['quarantine_id']}")
+        self.assertEqual((len(page["quarantine"]), page["quarantine"][0], page["next_after"]),
+                         (1000, {**listed[1], "event": page["quarantine"][0]["event"]}, listed[1000]["quarantine_id"]))
+
+    def test_a_delivered_entry_does_not_make_the_pipeline_ambiguous(self):
+        self.assertEqual(self.quarantine("replay", "--id", self.id_of(1), "--why", "no key").returncode, 0)
+        server = ["--pipeline", "orders", "--server", self.server.url]
+        follow = dpone("cdc", "follow", *server, "--consumer", "billing", "--until-end")
+        self.assertEqual(follow.returncode, 0, follow.stderr)
+        self.assertEqual(dpone("cdc", "export", *server, "--output", f"{self.directory}/artifact").returncode, 0)
+        prune = dpone("state", "prune", "--pipeline", "orders", "--state", f"sqlite:{self.directory}/journal.db", "--keep-events", "1",
+                      "--why", "x", "--dry-run")
+        self.assertEqual(prune.returncode, 0, prune.stderr)
+        named = dpone("cdc", "follow", *server, "--consumer", "mended", "--until-end",
+                      "--source-id", f"file:orders.pgoutput.csv#quarantine-{self.id_of(1)}")
+        self.assertEqual((named.returncode, named.stdout.count("event_id")), (0, 1), named.stderr)
+
+    def test_a_stream_of_the_python_tools_identity_keeps_it(self):
+        code, summary, errors = pipeline.run(self.server.url, ORDERS, "--unique-key", "public.customers=nowhere", "--on-poison",
+                                             "quarantine", "--identity", "dpone-py", "--source-id", "py", pipeline="python")
+        self.assertEqual((code, summary["quarantined"]), (0, 3), errors)
+        server = ["--pipeline", "python", "--server", self.server.url]
+        entry = json.loads(dpone("cdc", "quarantine", "list", *server, "--format", "json").stdout.splitlines()[0])
+        options = ["cdc", "quarantine", "replay", *server, "--id", str(entry["quarantine_id"]), "--why", "x"]
+        refused = dpone(*options)
+        self.assertEqual(refused.returncode, 2)
+        self.assertIn("--event-id", refused.stderr)
+        self.assertEqual(dpone(*options, "--event-id", "xy").returncode, 2)
+        self.assertEqual(dpone(*options, "--identity", "v1").returncode, 2, "not the stream's")
+        event_id_of_python = hashlib.sha256(b"as the ledger has it").hexdigest()
+        done = dpone(*options, "--event-id", event_id_of_python)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        _, _, page = self.server.json("GET", "/v1/pipelines/python")
+        streams = {stream["source"]: stream["identity"] for stream in page["streams"]}
+        self.assertEqual(streams, {"py": "dpone-py", f"py#quarantine-{entry['quarantine_id']}": "dpone-py"})
+        self.assertEqual(self.quarantine("replay", "--id", self.id_of(0), "--event-id", event_id_of_python, "--why", "x").returncode, 2)
+
     def test_an_endpoint_that_refuses_leaves_the_entry_open(self):
         with Downstream() as downstream:
             downstream.refuse_with = 422

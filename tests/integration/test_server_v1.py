@@ -418,6 +418,7 @@ class Contract(unittest.TestCase):
                 ("DELETE", offsets, "/v1/pipelines/known/offsets/postgres_logical/*/*", {}, None, 404),
                 ("PUT", "/v1/pipelines/{pipeline}/source", "/v1/pipelines/known/source", typed, "{}", 400),
                 ("GET", quarantine, "/v1/pipelines/known/quarantine", {}, None, 200),
+                ("GET", quarantine, "/v1/pipelines/known/quarantine?after=x", {}, None, 400),
                 ("POST", quarantine, "/v1/pipelines/known/quarantine", typed, "{}", 400),
                 ("POST", quarantine + "/resolve", "/v1/pipelines/known/quarantine/resolve", typed, "{}", 400),
                 ("POST", quarantine + "/resolve", "/v1/pipelines/known/quarantine/resolve", typed, compact(

@@ -375,7 +375,7 @@ static void changes_are_kept_in_quarantine(void **state)
             "\"public\",\"source_table\":\"t\",\"position\":\"0/1\"}}]}"),
         &self->reply);
     expect(self, 200, "{\"added\":1,\"duplicates\":0}");
-    dp_journal_api_list_quarantine(self->api, PIPELINE, &self->reply);
+    dp_journal_api_list_quarantine(self->api, PIPELINE, (dp_slice){NULL, 0}, &self->reply);
     expect(self, 200, "\"reason\":\"key_missing\",\"detail\":\"no key\",\"event\":\"{\\\"event_id\\\":null");
     expect(self, 200, "\"position\":\"0/1\",\"transaction_id\":null");
     expect(self, 200, "\"state\":\"open\"");
