@@ -27,6 +27,7 @@ typedef struct sql_source {
     bool is_plain;      /* the plugin refused the richer options */
     bool has_delivered; /* delivered: the end of the last transaction handed over, not yet confirmed */
     dp_lsn delivered;
+    dp_lsn last_row; /* of the peek before */
     dp_lsn confirmed;
     dp_lsn target; /* until_end: where the log ended when the source was opened */
     int64_t idle_again_us;
@@ -98,6 +99,7 @@ static dp_status deliver(sql_source *source, const dp_postgres_rows *row, const 
                   dp_slice_to_u64(dp_postgres_value(row, 0, 1), UINT32_MAX, &xid);
     if (!is_row) return dp_error_set(error, DP_STATUS_DATA, "a row of the slot has no lsn or no xid");
     record.xid = (uint32_t)xid;
+    source->last_row = record.lsn;
     if (source->link.plugin == DP_PLUGIN_PGOUTPUT) {
         dp_status status = decode_bytes(source, record.data, &record.data, error);
         if (status != DP_STATUS_OK) return status;
@@ -153,7 +155,8 @@ static dp_status lose(sql_source *source, const dp_error *cause, dp_error *error
     return status;
 }
 
-/* What a peek that began after the log reached `end` and found nothing says: nothing is left below it. */
+/* What a peek that began after the log reached `end` and found no transaction says: nothing is left below it.
+ */
 static void note_quiet_end(sql_source *source, dp_lsn end, dp_source_progress *progress)
 {
     bool is_end = source->link.options.until_end && end.value >= source->target.value;
@@ -164,6 +167,15 @@ static void note_quiet_end(sql_source *source, dp_lsn end, dp_source_progress *p
     source->idle_again_us = now_us + (int64_t)(interval_ms > 0 ? interval_ms : DEFAULT_IDLE_MS) * 1000;
     progress->has_idle_position = true;
     progress->idle_position = end;
+}
+
+/* So many messages outside transactions that they ended the peek: the next one begins at the last of them. */
+static void pass_messages(sql_source *source, dp_source_progress *progress)
+{
+    progress->has_idle_position = true;
+    progress->idle_position = source->last_row;
+    source->has_delivered = true;
+    source->delivered = source->last_row;
 }
 
 /* Moves the slot to what was confirmed. A lost connection shows at the next poll; the slot may stay behind.
@@ -216,8 +228,13 @@ static dp_status sql_poll(void *self, int timeout_ms, const dp_record_sink *sink
     progress->has_high_watermark = true;
     progress->high_watermark = server.flushed;
     advance(source);
-    if (row_count > 0) return DP_STATUS_OK;
-    note_quiet_end(source, server.flushed, progress);
+    if (source->has_delivered) return DP_STATUS_OK;
+    /* Rows without a commit are messages outside transactions. */
+    if (row_count >= PEEK_ROWS) {
+        pass_messages(source, progress);
+    } else {
+        note_quiet_end(source, server.flushed, progress);
+    }
     if (!progress->ended && !progress->has_idle_position) dp_clock_sleep_ms((unsigned)timeout_ms);
     return DP_STATUS_OK;
 }
