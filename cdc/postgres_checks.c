@@ -16,17 +16,33 @@ const char *dp_severity_text(dp_severity severity)
 
 static dp_severity severity_of(const char *code)
 {
-#define DP_FINDING_SEVERITY(text, severity, meaning)                                                         \
+#define DP_FINDING_SEVERITY(text, severity, meaning, fix)                                                    \
     if (strcmp(code, text) == 0) return DP_SEVERITY_##severity;
     DP_SOURCE_FINDING_LIST(DP_FINDING_SEVERITY)
 #undef DP_FINDING_SEVERITY
     return DP_SEVERITY_ERROR; /* the blockers */
 }
 
-static dp_status report(const dp_finding_sink *sink, const char *code, dp_slice message, dp_slice fix,
-                        dp_error *error)
+static dp_slice fix_of(const char *code)
 {
-    dp_finding finding = {.code = code, .severity = severity_of(code), .message = message, .fix = fix};
+#define DP_FINDING_FIX(text, severity, meaning, fix)                                                         \
+    if (strcmp(code, text) == 0) return (dp_slice)DP_SLICE_LITERAL(fix);
+    DP_SOURCE_FINDING_LIST(DP_FINDING_FIX)
+#undef DP_FINDING_FIX
+    for (dp_source_blocker blocker = 0; blocker < DP_SOURCE_BLOCKER_COUNT; blocker++) {
+        if (strcmp(code, dp_source_blocker_code(blocker)) == 0)
+            return dp_slice_of_text(dp_source_blocker_remedy(blocker));
+    }
+    return (dp_slice){"", 0};
+}
+
+dp_status dp_finding_report(const dp_finding_sink *sink, const char *code, dp_slice message, dp_slice fix,
+                            dp_error *error)
+{
+    dp_finding finding = {.code = code,
+                          .severity = severity_of(code),
+                          .message = message,
+                          .fix = fix.length > 0 ? fix : fix_of(code)};
     return sink->finding(sink->context, &finding, error);
 }
 
@@ -39,13 +55,20 @@ dp_status dp_finding_of_error(const char *code, const dp_error *cause, const dp_
     if (is_blocker && message.length > code_length &&
         dp_slice_starts_with(message, dp_slice_of_text(cause->code)))
         message = (dp_slice){message.data + code_length, message.length - code_length};
-    return report(sink, is_blocker ? cause->code : code, message, dp_slice_of_text(cause->hint), error);
+    return dp_finding_report(sink, is_blocker ? cause->code : code, message, dp_slice_of_text(cause->hint),
+                             error);
 }
 
 /* --- checks that are one statement each: rows of message and fix
  * ------------------------------------------------------------ */
 
-typedef enum check_need { NEEDS_NOTHING, NEEDS_SLOT, NEEDS_PUBLICATION, NEEDS_TABLES } check_need;
+typedef enum check_need {
+    NEEDS_NOTHING,
+    NEEDS_SLOT,
+    NEEDS_PLUGIN,
+    NEEDS_PUBLICATION,
+    NEEDS_TABLES
+} check_need;
 
 /* :slot, :publication and :tables stand for literals. */
 static const struct {
@@ -83,7 +106,7 @@ static const struct {
      " format('SELECT pg_terminate_backend(%s)', pid) FROM pg_stat_activity WHERE xact_start < now() - "
      "interval"
      " '1 hour' AND backend_xid IS NOT NULL ORDER BY xact_start LIMIT 5"},
-    {"source.plugin_unavailable", NEEDS_SLOT,
+    {"source.plugin_unavailable", NEEDS_PLUGIN,
      "SELECT format('output_plugin_libraries is %L, which does not allow %s', g.setting, :plugin),"
      " format('ALTER SYSTEM SET output_plugin_libraries = %L; SELECT pg_reload_conf()', g.setting || ', ' ||"
      " :plugin) FROM pg_settings g WHERE g.name = 'output_plugin_libraries' AND NOT :plugin = ANY"
@@ -165,6 +188,7 @@ static bool is_asked(check_need need, const dp_check_request *request)
     switch (need) {
     case NEEDS_NOTHING: return true;
     case NEEDS_SLOT: return request->slot != NULL;
+    case NEEDS_PLUGIN: return request->slot != NULL || request->has_plugin;
     case NEEDS_PUBLICATION: return request->publication != NULL;
     case NEEDS_TABLES: return request->publication != NULL && request->tables.length > 0;
     }
@@ -186,8 +210,8 @@ static dp_status run_statement(dp_postgres_session *session, size_t check, const
         return status;
     }
     for (size_t i = 0; i < dp_postgres_row_count(rows) && status == DP_STATUS_OK; i++) {
-        status = report(sink, checks[check].code, dp_postgres_value(rows, i, 0),
-                        dp_postgres_value(rows, i, 1), error);
+        status = dp_finding_report(sink, checks[check].code, dp_postgres_value(rows, i, 0),
+                                   dp_postgres_value(rows, i, 1), error);
     }
     dp_postgres_rows_free(rows);
     return status;
@@ -225,9 +249,10 @@ static dp_status check_version(const dp_postgres_session *session, const dp_find
                                dp_error *error)
 {
     if (dp_postgres_version(session) >= OLDEST_TESTED_VERSION) return DP_STATUS_OK;
-    return report(sink, "source.version_untested",
-                  DP_SLICE_LITERAL("the server is older than version 15, the oldest dpone is tested with"),
-                  (dp_slice){"", 0}, error);
+    return dp_finding_report(sink, "source.version_untested",
+                             DP_SLICE_LITERAL(
+                                 "the server is older than version 15, the oldest dpone is tested with"),
+                             (dp_slice){"", 0}, error);
 }
 
 dp_status dp_postgres_check(const char *dsn, const dp_check_request *request, const dp_finding_sink *sink,

@@ -1,6 +1,7 @@
 #include "cdc/postgres_inspect.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 
 #include "base/sql_quote.h"
 #include "cdc/source_blockers.h"
@@ -65,7 +66,9 @@ static const char slot_query[] =
     "SELECT s.slot_type = 'logical', s.temporary, s.active, s.active_pid, s.plugin, s.database,"
     " to_jsonb(s)->>'wal_status', to_jsonb(s)->>'invalidation_reason',"
     " coalesce((to_jsonb(s)->>'conflicting')::bool, false), s.confirmed_flush_lsn, s.restart_lsn,"
-    " greatest(e.lsn - s.restart_lsn, 0)::int8, greatest(e.lsn - s.confirmed_flush_lsn, 0)::int8"
+    " greatest(e.lsn - s.restart_lsn, 0)::int8, greatest(e.lsn - s.confirmed_flush_lsn, 0)::int8,"
+    " coalesce((to_jsonb(s)->>'two_phase')::bool, false),"
+    " coalesce((to_jsonb(s)->>'synced')::bool, false) AND pg_is_in_recovery()"
     " FROM pg_replication_slots s, LATERAL (SELECT CASE WHEN pg_is_in_recovery() THEN"
     " pg_last_wal_replay_lsn() ELSE pg_current_wal_lsn() END AS lsn) e WHERE s.slot_name = ";
 
@@ -86,6 +89,8 @@ static void fill_slot(const dp_postgres_rows *rows, dp_postgres_slot *slot)
     slot->has_restart = dp_lsn_parse(dp_postgres_value(rows, 0, 10), &slot->restart);
     slot->retained_bytes = to_bytes(dp_postgres_value(rows, 0, 11));
     slot->lag_bytes = to_bytes(dp_postgres_value(rows, 0, 12));
+    slot->is_two_phase = dp_postgres_is_true(rows, 0, 13);
+    slot->is_synced = dp_postgres_is_true(rows, 0, 14);
 }
 
 dp_status dp_postgres_read_slot(dp_postgres_session *session, const char *name, dp_postgres_slot *slot,
@@ -103,10 +108,28 @@ dp_status dp_postgres_read_slot(dp_postgres_session *session, const char *name, 
     return DP_STATUS_OK;
 }
 
-/* Filters and column lists exist from 15 on, publish_via_partition_root from 13 on; what is absent reads as
- * if it were not set, so that an upgrade changes nothing. */
+static const char oldest_transaction_query[] =
+    "SELECT coalesce(extract(epoch FROM max(clock_timestamp() - t.began)), 0)::numeric(20,3)::text FROM"
+    " (SELECT xact_start AS began FROM pg_stat_activity WHERE backend_xid IS NOT NULL UNION ALL SELECT "
+    "prepared"
+    " FROM pg_prepared_xacts) t";
+
+dp_status dp_postgres_read_oldest_transaction(dp_postgres_session *session, double *seconds, dp_error *error)
+{
+    dp_postgres_rows *rows;
+    dp_status status = dp_postgres_query(session, oldest_transaction_query, &rows, error);
+    if (status != DP_STATUS_OK) return status;
+    dp_slice text = dp_postgres_row_count(rows) == 1 ? dp_postgres_value(rows, 0, 0) : (dp_slice){NULL, 0};
+    if (text.data != NULL) *seconds = strtod(text.data, NULL); /* libpq's values end with a NUL */
+    dp_postgres_rows_free(rows);
+    return DP_STATUS_OK;
+}
+
+/* Filters and column lists exist from 15 on, publish_via_partition_root from 13 on, generated columns from 18
+ * on; what is absent reads as if it were not set, so that an upgrade changes nothing. */
 static const char publication_query[] =
-    "SELECT json_build_object('tables', coalesce((SELECT json_object_agg(t.name, t.what ORDER BY t.name) FROM"
+    "SELECT regexp_replace(json_build_object('tables', coalesce((SELECT json_object_agg(t.name, t.what ORDER "
+    "BY t.name) FROM"
     " (SELECT n.nspname || '.' || c.relname AS name, json_build_object('columns', r.row->>'prattrs',"
     " 'filter', coalesce((SELECT to_jsonb(v)->>'rowfilter' FROM pg_publication_tables v WHERE"
     " v.pubname = p.pubname AND v.schemaname = n.nspname AND v.tablename = c.relname),"
@@ -114,7 +137,8 @@ static const char publication_query[] =
     " FROM (SELECT x.prrelid, x.prpubid, to_jsonb(x) AS row FROM pg_publication_rel x) r"
     " JOIN pg_class c ON c.oid = r.prrelid JOIN pg_namespace n ON n.oid = c.relnamespace"
     " WHERE r.prpubid = p.oid AND (r.row->>'prattrs' IS NOT NULL OR r.row->>'prqual' IS NOT NULL)) t),"
-    " '{}'::json), 'via_root', coalesce((to_jsonb(p)->>'pubviaroot')::bool, false))::text"
+    " '{}'::json), 'via_root', coalesce((to_jsonb(p)->>'pubviaroot')::bool, false))::text, '}$', CASE"
+    " to_jsonb(p)->>'pubgencols' WHEN 's' THEN ', \"generated_columns\" : \"stored\"}' ELSE '}' END)"
     " FROM pg_publication p WHERE p.pubname = ";
 
 dp_status dp_postgres_read_publication(dp_postgres_session *session, const char *name, bool *exists,

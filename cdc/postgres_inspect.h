@@ -26,6 +26,8 @@ typedef struct dp_postgres_slot {
     char wal_status[16];          /* reserved, extended, unreserved, lost; empty before 13 */
     char invalidation_reason[64]; /* empty: none, or before 17 */
     bool is_invalidated;
+    bool is_two_phase; /* since 14 */
+    bool is_synced;    /* a standby's copy of the primary's slot (17), which nobody can read yet */
     bool has_confirmed;
     dp_lsn confirmed;
     bool has_restart;
@@ -40,6 +42,10 @@ dp_status dp_postgres_read_server(dp_postgres_session *session, dp_postgres_serv
 /* A slot that is not there is not an error. */
 dp_status dp_postgres_read_slot(dp_postgres_session *session, const char *name, dp_postgres_slot *slot,
                                 dp_error *error);
+
+/* The age of the oldest open transaction that has written, prepared ones included: no slot's log can be given
+ * up before its end. 0 when there is none or the role may not see it. */
+dp_status dp_postgres_read_oldest_transaction(dp_postgres_session *session, double *seconds, dp_error *error);
 
 /* Whether a publication exists, and what of it decides event ids as one canonical JSON object: row filters,
  * column lists, publish_via_partition_root. Nothing is appended when it does not exist. */

@@ -59,6 +59,13 @@ dp_status dp_postgres_check_slot(const dp_postgres_slot *slot, const char *name,
                                  slot->invalidation_reason[0] != '\0' ? slot->invalidation_reason
                                                                       : "its log is lost");
     }
+    if (slot->is_synced) {
+        return dp_source_blocked(
+            error, DP_SOURCE_BLOCKER_SLOT_UNUSABLE,
+            "slot '%s' is a copy that this standby keeps of the primary's until it is promoted", name);
+    }
+    if (slot->is_two_phase)
+        return dp_source_blocked(error, DP_SOURCE_BLOCKER_SLOT_TWO_PHASE, "slot '%s'", name);
     if (strcmp(slot->plugin, dp_postgres_plugin_name(plugin)) != 0) {
         return dp_source_blocked(error, DP_SOURCE_BLOCKER_PLUGIN_CHANGED,
                                  "slot '%s' is of plugin %s, expected %s", name, slot->plugin,

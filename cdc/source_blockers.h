@@ -47,6 +47,12 @@
     X(SLOT_UNUSABLE, "source.slot_unusable",                                                                 \
       "the slot is a physical one, a temporary one, or belongs to another database",                         \
       "name a logical slot of this database with --slot, or create one with 'dpone cdc setup'")              \
+    X(SLOT_TWO_PHASE, "source.slot_two_phase",                                                               \
+      "the slot decodes two-phase transactions when they are prepared, before anyone knows whether they "    \
+      "will "                                                                                                \
+      "be committed",                                                                                        \
+      "create another slot without two_phase with 'dpone cdc setup', or from version 18 on use "             \
+      "ALTER_REPLICATION_SLOT ... (TWO_PHASE false)")                                                        \
     X(PLUGIN_CHANGED, "source.plugin_changed", "the slot's output plugin is not the one that was asked for", \
       "give the slot's own plugin with --plugin, or create another slot with 'dpone cdc setup'")             \
     X(PLUGIN_UNAVAILABLE, "source.plugin_unavailable",                                                       \

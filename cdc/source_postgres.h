@@ -26,8 +26,9 @@ typedef struct dp_postgres_source_options {
 
 /* What the journal keeps with the stream. */
 typedef struct dp_postgres_source_identity {
-    char source[300];   /* "<system identifier>/<database>" */
-    dp_plugin plugin;   /* the decoder that fits the slot */
+    char source[300]; /* "<system identifier>/<database>" */
+    dp_plugin plugin; /* the decoder that fits the slot */
+    uint32_t timeline;
     dp_buffer settings; /* a JSON object; its owner releases it */
     dp_lsn begin;       /* on a copy: what ends at or below it is not delivered any more */
 } dp_postgres_source_identity;
@@ -37,6 +38,11 @@ typedef struct dp_postgres_source_identity {
 dp_status dp_postgres_replication_open(const dp_postgres_source_options *options,
                                        dp_postgres_source_identity *identity, dp_change_source *source,
                                        dp_error *error);
+
+/* Whether everything up to `position`, read on timeline `before`, is part of the history of `now`, which the
+ * server is on: then reading goes on there without a gap. Asks over a replication connection of its own; a
+ * server that does not tell is a no. */
+bool dp_postgres_is_common_history(const char *dsn, uint32_t before, uint32_t now, dp_lsn position);
 
 /* The same over SQL: peek, deliver, pg_replication_slot_advance; never the consuming function. */
 dp_status dp_postgres_sql_open(const dp_postgres_source_options *options,

@@ -76,6 +76,18 @@ static dp_status check_timeline(dp_postgres_link *link, const dp_postgres_server
                              server->timeline, link->expected.timeline);
 }
 
+bool dp_postgres_is_common_history(const char *dsn, uint32_t before, uint32_t now, dp_lsn position)
+{
+    bool found = false;
+    dp_lsn switch_point = {0};
+    dp_postgres_session *session;
+    dp_error ignored = DP_ERROR_INIT; /* what cannot be shown is not so */
+    if (dp_postgres_connect(dsn, true, &session, &ignored) != DP_STATUS_OK) return false;
+    dp_status status = dp_postgres_read_switch_point(session, now, before, &found, &switch_point, &ignored);
+    dp_postgres_disconnect(session);
+    return status == DP_STATUS_OK && found && position.value <= switch_point.value;
+}
+
 /* Row filters, column lists and publish_via_partition_root decide event ids: they are read at the first
  * connection and compared at every later one. */
 static dp_status check_publication(dp_postgres_link *link, dp_error *error)
@@ -210,6 +222,7 @@ dp_status dp_postgres_link_open(dp_postgres_link *link, const dp_postgres_source
     if (status == DP_STATUS_OK) status = check_publication(link, error);
     if (status != DP_STATUS_OK) return status;
     identity->plugin = link->plugin;
+    identity->timeline = server->timeline;
     snprintf(identity->source, sizeof identity->source, "%s/%s", server->system_identifier, server->database);
     identity->settings = (dp_buffer)DP_BUFFER_INIT(2 * MAX_SETTINGS_BYTES);
     write_settings(link, &identity->settings);

@@ -4,6 +4,7 @@
 #include "cli/commands.h"
 #include "cli/live_source.h"
 #include "cli/stream_options.h"
+#include "services/server_check.h"
 
 static const dp_option options[] = {
     {.name = "source",
@@ -68,24 +69,69 @@ static dp_status on_finding(void *context, const dp_finding *finding, dp_error *
     return DP_STATUS_OK;
 }
 
+/* Somebody named the server, so one that does not answer is an error. */
+static bool is_server_named(const dp_invocation *invocation)
+{
+    const char *url = dp_invocation_text(invocation, "server");
+    return dp_invocation_given(invocation, "server") || dp_invocation_text(invocation, "pipeline") != NULL ||
+           strcmp(url, DP_SERVER_DEFAULT) != 0;
+}
+
+static dp_status judge_server(const dp_server_look *look, const dp_finding_sink *sink, dp_error *error)
+{
+    const dp_slice no_fix = {"", 0};
+    if (!look->is_ready) {
+        return dp_finding_report(sink, "server.store_unavailable", dp_slice_of_text(look->detail), no_fix,
+                                 error);
+    }
+    if (!look->has_store) {
+        return dp_finding_report(sink, "server.store_missing",
+                                 DP_SLICE_LITERAL("the server was started with --state none"), no_fix, error);
+    }
+    if (strcmp(look->version, DPONE_VERSION) == 0) return DP_STATUS_OK;
+    char message[128];
+    snprintf(message, sizeof message, "the server is version %s, this program %s",
+             look->version[0] == '\0' ? "unknown" : look->version, DPONE_VERSION);
+    return dp_finding_report(sink, "server.version_differs", dp_slice_of_text(message), no_fix, error);
+}
+
+static dp_status look_at_server(const dp_invocation *invocation, bool *has_store, const dp_finding_sink *sink,
+                                dp_error *error)
+{
+    dp_server_look look;
+    dp_error cause = DP_ERROR_INIT;
+    dp_status status = dp_server_check(dp_invocation_text(invocation, "server"), &look, &cause);
+    *has_store = status == DP_STATUS_OK && look.is_ready && look.has_store;
+    if (status == DP_STATUS_OK) return judge_server(&look, sink, error);
+    if (status == DP_STATUS_USAGE) {
+        *error = cause;
+        return status;
+    }
+    if (is_server_named(invocation)) return dp_finding_of_error("server.unreachable", &cause, sink, error);
+    return dp_finding_report(sink, "server.unchecked",
+                             DP_SLICE_LITERAL("no server answers at " DP_SERVER_DEFAULT), (dp_slice){"", 0},
+                             error);
+}
+
 /* The offset the server stores, or a finding that says why it is not known. */
 static dp_status look_at_offset(const dp_invocation *invocation, dp_check_request *request,
                                 const dp_finding_sink *sink, dp_error *error)
 {
     if (dp_invocation_text(invocation, "pipeline") == NULL) return DP_STATUS_OK;
     dp_error cause = DP_ERROR_INIT;
-    dp_status status = dp_live_stored_offset(invocation, &request->has_stored, &request->stored, &cause);
+    dp_live_stored stored;
+    dp_status status = dp_live_stored_load(invocation, (dp_slice){NULL, 0}, &stored, &cause);
+    request->has_stored = stored.has_offset;
+    request->stored = stored.offset;
     if (status == DP_STATUS_USAGE) {
         *error = cause;
         return status;
     }
     if (status != DP_STATUS_OK) return dp_finding_of_error("server.unreachable", &cause, sink, error);
     if (request->has_stored) return DP_STATUS_OK;
-    dp_finding none = {.code = "source.offset_missing",
-                       .severity = DP_SEVERITY_INFO,
-                       .message = DP_SLICE_LITERAL("no offset is stored for the pipeline"),
-                       .fix = {"", 0}};
-    return on_finding(sink->context, &none, error);
+    return dp_finding_report(sink, "source.offset_missing",
+                             DP_SLICE_LITERAL("no offset is stored for the pipeline"), (dp_slice){"", 0},
+                             error);
 }
 
 static void finish_text(doctor *self)
@@ -122,7 +168,9 @@ static dp_status examine(const dp_invocation *invocation, doctor *self, dp_error
     };
     if (strcmp(plugin, "wal2json-2") == 0) plugin = "wal2json";
     request.has_plugin = dp_postgres_plugin_of(plugin, &request.plugin);
-    dp_status status = look_at_offset(invocation, &request, &sink, error);
+    bool has_store = false;
+    dp_status status = look_at_server(invocation, &has_store, &sink, error);
+    if (status == DP_STATUS_OK && has_store) status = look_at_offset(invocation, &request, &sink, error);
     if (status == DP_STATUS_OK)
         status = dp_postgres_check(dp_invocation_text(invocation, "source"), &request, &sink, error);
     dp_buffer_release(&tables);
@@ -159,11 +207,12 @@ const dp_command dp_command_cdc_doctor = {
     .path = "cdc doctor",
     .summary = "say what is wrong with a source, its slot and its publication, and what mends it",
     .arguments = "",
-    .description =
-        "Checks the server's settings, the role's rights, publication, replica identities, keys, the slot "
-        "and "
-        "its health, the output plugin, and, with --pipeline, the stored offset against the slot. Changes "
-        "nothing. Each finding has a stable code, a severity, and the SQL or command that mends it.",
+    .description = "Checks the source's settings, the role's rights, publication, replica identities, keys, "
+                   "the slot and "
+                   "its health, the output plugin, the dpone server, its store and its version, and, with "
+                   "--pipeline, the "
+                   "stored offset against the slot. Changes nothing. Each finding has a stable code, a "
+                   "severity, and the SQL or command that mends it.",
     .examples = "  dpone cdc doctor --source postgresql://dpone@db.example/shop --slot orders \\\n"
                 "      --publication orders --pipeline orders\n"
                 "      before the first run, or when a run has stopped\n",

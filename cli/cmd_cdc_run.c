@@ -7,6 +7,7 @@
 #include "cli/commands.h"
 #include "cli/live_source.h"
 #include "cli/stream_options.h"
+#include "server/run_endpoint.h"
 #include "services/cdc_run.h"
 #include "services/file_source.h"
 #include "services/http_sink.h"
@@ -68,6 +69,15 @@ static const dp_option options[] = {
     {.name = "accept-source-change",
      .help = "go on although slot, timeline, publication options or unique keys differ from what the stream "
              "was written with"},
+    {.name = "stall-seconds",
+     .argument = "SECONDS",
+     .help = "tell what the run waits for when it has waited so long, and when that is over; 0: do not",
+     .default_text = "60",
+     .environment = "DPONE_STALL_SECONDS"},
+    {.name = "metrics-listen",
+     .argument = "HOST:PORT",
+     .help = "serve the run's own /metrics and /health here; port 0: any free one, which is told",
+     .environment = "DPONE_METRICS_LISTEN"},
     {.name = "strict", .help = "exit with 4 when anything is left in quarantine"},
     {.name = NULL},
 };
@@ -177,6 +187,9 @@ typedef struct run_resources {
     bool has_only_more_keys; /* than the stream was written with */
     dp_change_source source;
     dp_batch_sink sink;
+    unsigned stall_seconds;
+    dp_run_monitor *monitor;
+    dp_run_endpoint *endpoint;
 } run_resources;
 
 /* The source of a live stream is "<system identifier>/<database>", whatever the address. */
@@ -239,7 +252,11 @@ static dp_status open_sink(const dp_invocation *invocation, dp_buffer *token, dp
 static dp_status open_resources(const dp_invocation *invocation, run_resources *resources,
                                 dp_cdc_run_options *run, dp_error *error)
 {
+    uint64_t stall_seconds = 0;
     dp_status status = read_numbers(invocation, run, error);
+    if (status == DP_STATUS_OK)
+        status = dp_invocation_u64(invocation, "stall-seconds", 0, 86400, &stall_seconds, error);
+    resources->stall_seconds = (unsigned)stall_seconds;
     if (status == DP_STATUS_OK) status = dp_stream_unique_keys(invocation, &resources->keys, error);
     if (status == DP_STATUS_OK) status = name_source(invocation, &resources->source_name, error);
     if (status == DP_STATUS_OK) status = open_sink(invocation, &resources->token, &resources->sink, error);
@@ -249,12 +266,37 @@ static dp_status open_resources(const dp_invocation *invocation, run_resources *
 
 static void close_resources(run_resources *resources)
 {
+    dp_run_endpoint_stop(resources->endpoint);
+    dp_run_monitor_stop(resources->monitor);
     if (resources->source.close != NULL) resources->source.close(resources->source.self);
     if (resources->sink.close != NULL) resources->sink.close(resources->sink.self);
     dp_unique_keys_free(resources->keys);
     dp_buffer_release(&resources->source_name);
     dp_buffer_release(&resources->token);
     dp_buffer_release(&resources->live.settings);
+}
+
+/* After a promotion: when the stored offset and all that the journal holds lie before the point where the new
+ * timeline began, nothing was delivered that never happened, and nothing is left out. */
+static bool is_timeline_acceptable(const dp_invocation *invocation, const run_resources *resources,
+                                   const dp_batch_source *stream)
+{
+    dp_offset offset;
+    dp_lsn position = {0};
+    bool found = false;
+    dp_stream_progress progress;
+    dp_error ignored = DP_ERROR_INIT; /* what cannot be asked stays a blocker */
+    const dp_batch_sink *sink = &resources->sink;
+    if (sink->load_progress == NULL ||
+        sink->load_progress(sink->self, stream->source, &progress, &ignored) != DP_STATUS_OK)
+        return false;
+    if (progress.timeline == 0 || progress.timeline == resources->live.timeline) return false;
+    dp_status status = sink->load_offset(sink->self, DP_BACKEND_POSTGRES_LOGICAL, &offset, &found, &ignored);
+    if (status != DP_STATUS_OK || !found || !dp_offset_lsn(&offset, &position)) return false;
+    if (progress.has_high_watermark && progress.high_watermark.value > position.value)
+        position = progress.high_watermark;
+    return dp_postgres_is_common_history(dp_invocation_text(invocation, "source"), progress.timeline,
+                                         resources->live.timeline, position);
 }
 
 /* The journal keeps what a live stream reads from, and stops a stream that suddenly reads something else. */
@@ -267,8 +309,53 @@ static dp_status announce(const dp_invocation *invocation, const run_resources *
         .settings = dp_buffer_slice(&resources->live.settings),
         .accepts_change = dp_invocation_switch(invocation, "accept-source-change"),
         .accepts_more_keys = resources->has_only_more_keys,
+        .accepts_timeline = is_timeline_acceptable(invocation, resources, stream),
     };
     return resources->sink.announce(resources->sink.self, &announcement, error);
+}
+
+/* On a thread of the monitor's: one write a line. */
+static void say(void *context, const char *text)
+{
+    const progress_line *line = context;
+    fprintf(stderr, "%sdpone: %s\n", line->is_terminal ? "\n" : "", text);
+}
+
+static dp_status start_endpoint(const dp_invocation *invocation, run_resources *resources, dp_error *error)
+{
+    dp_run_endpoint_options endpoint = {
+        .address = dp_invocation_text(invocation, "metrics-listen"),
+        .pipeline = dp_invocation_text(invocation, "pipeline"),
+        .monitor = resources->monitor,
+    };
+    if (dp_live_source_is(dp_invocation_text(invocation, "source")))
+        endpoint.slot = dp_invocation_text(invocation, "slot");
+    if (endpoint.address == NULL) return DP_STATUS_OK;
+    dp_status status = dp_run_endpoint_start(&endpoint, &resources->endpoint, error);
+    if (status != DP_STATUS_OK) return status;
+    const char *host = dp_run_endpoint_host(resources->endpoint);
+    bool is_v6 = strchr(host, ':') != NULL;
+    fprintf(stderr, "dpone: metrics on http://%s%s%s:%u/metrics\n", is_v6 ? "[" : "", host, is_v6 ? "]" : "",
+            dp_run_endpoint_port(resources->endpoint));
+    return DP_STATUS_OK;
+}
+
+static dp_status start_monitor(dp_invocation *invocation, run_resources *resources, progress_line *line,
+                               dp_cdc_run_options *run, dp_error *error)
+{
+    dp_run_monitor_options monitor = {
+        .stall_seconds = resources->stall_seconds, .say = say, .say_context = line};
+    bool is_watched = monitor.stall_seconds > 0 || dp_invocation_text(invocation, "metrics-listen") != NULL;
+    if (!is_watched) return DP_STATUS_OK;
+    if (dp_live_source_is(dp_invocation_text(invocation, "source"))) {
+        monitor.look = dp_live_look;
+        monitor.look_context = invocation;
+    }
+    dp_status status = dp_run_monitor_start(&monitor, &resources->monitor, error);
+    if (status != DP_STATUS_OK) return status;
+    run->publish = dp_run_monitor_publish;
+    run->publish_context = resources->monitor;
+    return start_endpoint(invocation, resources, error);
 }
 
 static dp_status run_command(dp_invocation *invocation, int *exit_code, dp_error *error)
@@ -293,6 +380,7 @@ static dp_status run_command(dp_invocation *invocation, int *exit_code, dp_error
         install_stop_signals();
         dp_cdc_run_summary summary = {.has_offset = false};
         status = announce(invocation, &resources, &run.stream, error);
+        if (status == DP_STATUS_OK) status = start_monitor(invocation, &resources, &line, &run, error);
         if (status == DP_STATUS_OK)
             status = dp_cdc_run(&run, &resources.source, &resources.sink, &summary, error);
         if (line.is_shown) fputc('\n', stderr);

@@ -46,6 +46,35 @@ dp_status dp_live_source_require(const dp_invocation *invocation, dp_error *erro
     return dp_error_set(error, DP_STATUS_USAGE, "--source: expected postgresql://USER@HOST:PORT/DATABASE");
 }
 
+dp_status dp_live_look(void *context, dp_slot_look *look, dp_error *error)
+{
+    const dp_invocation *invocation = context;
+    dp_postgres_session *session;
+    dp_postgres_server server;
+    dp_postgres_slot slot;
+    double oldest_seconds = 0;
+    dp_status status = dp_postgres_connect(dp_invocation_text(invocation, "source"), false, &session, error);
+    if (status != DP_STATUS_OK) return status;
+    status = dp_postgres_read_server(session, &server, error);
+    if (status == DP_STATUS_OK)
+        status = dp_postgres_read_slot(session, dp_invocation_text(invocation, "slot"), &slot, error);
+    if (status == DP_STATUS_OK) status = dp_postgres_read_oldest_transaction(session, &oldest_seconds, error);
+    dp_postgres_disconnect(session);
+    if (status != DP_STATUS_OK) return status;
+    *look = (dp_slot_look){
+        .exists = slot.exists,
+        .is_invalidated = slot.is_invalidated,
+        .is_active = slot.is_active,
+        .active_pid = slot.active_pid,
+        .confirmed = slot.confirmed,
+        .server_end = server.flushed,
+        .lag_bytes = slot.lag_bytes,
+        .retained_bytes = slot.retained_bytes,
+        .oldest_transaction_seconds = oldest_seconds,
+    };
+    return DP_STATUS_OK;
+}
+
 static dp_status read_keys(const dp_invocation *invocation, dp_buffer *lines, dp_error *error)
 {
     dp_postgres_session *session;
@@ -121,8 +150,20 @@ dp_status dp_live_source_keys(const dp_invocation *invocation, dp_live_keys *wor
     return status;
 }
 
-dp_status dp_live_stored_offset(const dp_invocation *invocation, bool *has_stored, dp_lsn *stored,
-                                dp_error *error)
+static dp_status load_stored(const dp_batch_sink *sink, dp_slice source, dp_live_stored *stored,
+                             dp_error *error)
+{
+    dp_offset offset;
+    bool found = false;
+    dp_status status = sink->load_offset(sink->self, DP_BACKEND_POSTGRES_LOGICAL, &offset, &found, error);
+    if (status != DP_STATUS_OK) return status;
+    stored->has_offset = found && dp_offset_lsn(&offset, &stored->offset);
+    bool is_asked = source.length > 0 && sink->load_progress != NULL;
+    return is_asked ? sink->load_progress(sink->self, source, &stored->progress, error) : DP_STATUS_OK;
+}
+
+dp_status dp_live_stored_load(const dp_invocation *invocation, dp_slice source, dp_live_stored *stored,
+                              dp_error *error)
 {
     dp_buffer token = DP_BUFFER_INIT(8192);
     dp_status status = dp_stream_token(invocation, &token, error);
@@ -135,14 +176,10 @@ dp_status dp_live_stored_offset(const dp_invocation *invocation, bool *has_store
         .client = &config,
     };
     dp_batch_sink sink = {.self = NULL};
-    dp_offset offset;
-    bool found = false;
+    *stored = (dp_live_stored){.has_offset = false};
     if (status == DP_STATUS_OK) status = dp_http_sink_open(&http, &sink, error);
-    if (status == DP_STATUS_OK)
-        status = sink.load_offset(sink.self, DP_BACKEND_POSTGRES_LOGICAL, &offset, &found, error);
+    if (status == DP_STATUS_OK) status = load_stored(&sink, source, stored, error);
     if (sink.close != NULL) sink.close(sink.self);
     dp_buffer_release(&token);
-    if (status != DP_STATUS_OK) return status;
-    *has_stored = found && dp_offset_lsn(&offset, stored);
-    return DP_STATUS_OK;
+    return status;
 }

@@ -4,6 +4,8 @@
 
 #include "cdc/source_postgres.h"
 #include "cli/command.h"
+#include "services/batch_sink.h"
+#include "services/run_monitor.h"
 
 /* Entries for an option table. */
 #define DP_OPTION_SLOT                                                                                       \
@@ -22,6 +24,10 @@
         .help = "how a live source is read: the replication protocol, or SQL where that is not possible",    \
         .choices = "replication|sql", .default_text = "replication"                                          \
     }
+
+/* As dp_run_monitor_options.look, with the invocation as its context: a connection of its own each time, so
+ * that a source that went away is noticed. */
+dp_status dp_live_look(void *invocation, dp_slot_look *look, dp_error *error);
 
 /* Whether --source is a DSN and not a file. */
 bool dp_live_source_is(const char *source);
@@ -44,8 +50,15 @@ typedef struct dp_live_keys {
  * table is asked for its key once. */
 dp_status dp_live_source_keys(const dp_invocation *invocation, dp_live_keys *work, dp_error *error);
 
-/* The offset that --server stores for --pipeline. */
-dp_status dp_live_stored_offset(const dp_invocation *invocation, bool *has_stored, dp_lsn *stored,
-                                dp_error *error);
+/* What --server has of --pipeline. */
+typedef struct dp_live_stored {
+    bool has_offset;
+    dp_lsn offset;
+    dp_stream_progress progress; /* of the stream of `source` */
+} dp_live_stored;
+
+/* `source` is "<system identifier>/<database>"; empty when only the offset is wanted. */
+dp_status dp_live_stored_load(const dp_invocation *invocation, dp_slice source, dp_live_stored *stored,
+                              dp_error *error);
 
 #endif

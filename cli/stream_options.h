@@ -6,6 +6,8 @@
 #include "cdc/event_identity.h"
 #include "cli/command.h"
 
+#define DP_SERVER_DEFAULT "http://127.0.0.1:8000"
+
 /* Entries for an option table. */
 #define DP_OPTION_UNIQUE_KEY                                                                                 \
     {                                                                                                        \
@@ -17,7 +19,7 @@
     {                                                                                                        \
         .name = "server", .argument = "URL",                                                                 \
         .help = "the dpone server, or any endpoint that answers with receipts",                              \
-        .default_text = "http://127.0.0.1:8000", .environment = "DPONE_SERVER"                               \
+        .default_text = DP_SERVER_DEFAULT, .environment = "DPONE_SERVER"                                     \
     }
 #define DP_OPTION_TOKEN_FILE                                                                                 \
     {                                                                                                        \

@@ -305,8 +305,9 @@ void dp_v1_on_request(dp_exchange *exchange)
         return;
     }
     if (application->journal == NULL) {
-        dp_exchange_respond_json(exchange, 200,
-                                 DP_SLICE_LITERAL("{\"status\":\"ready\",\"state\":\"none\"}"));
+        dp_exchange_respond_json(
+            exchange, 200,
+            DP_SLICE_LITERAL("{\"status\":\"ready\",\"state\":\"none\",\"version\":\"" DPONE_VERSION "\"}"));
         return;
     }
     if (exchange->route == DP_ROUTE_EVENTS) {

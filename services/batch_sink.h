@@ -26,7 +26,19 @@ typedef struct dp_announcement {
     dp_slice settings;      /* a JSON object */
     bool accepts_change;    /* the operator has compared and accepts what differs */
     bool accepts_more_keys; /* unique keys were only added, for tables that had none */
+    bool accepts_timeline;  /* all that was delivered is history of the new timeline, too */
 } dp_announcement;
+
+/* What the sink has of a stream. */
+typedef struct dp_stream_progress {
+    bool has_receipt;
+    char batch_id[DP_SHA256_HEX_LENGTH + 1]; /* of the last receipt */
+    char received_at[32];                    /* as YYYY-MM-DDTHH:MM:SS.ffffffZ */
+    uint64_t event_count;                    /* in the journal */
+    bool has_high_watermark;
+    dp_lsn high_watermark; /* the end of the newest transaction in the journal */
+    uint32_t timeline;     /* that the stream was last read on; 0: not known */
+} dp_stream_progress;
 
 typedef struct dp_batch_sink {
     void *self;
@@ -53,6 +65,10 @@ typedef struct dp_batch_sink {
     /* Optional. The unique keys that the stream was written with, one specification a line; nothing for a new
      * stream. */
     dp_status (*load_keys)(void *self, dp_slice source, dp_buffer *lines, dp_error *error);
+
+    /* Optional. How far the stream of `source` is, or the pipeline's only one. Nothing known is not an error.
+     */
+    dp_status (*load_progress)(void *self, dp_slice source, dp_stream_progress *progress, dp_error *error);
 
     /* Optional. Tells what the stream reads from before the first batch. BLOCKED when the stream was written
      * from something else, unless that is accepted. */

@@ -1,10 +1,13 @@
 #include "services/cdc_run.h"
 
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/clock.h"
 #include "base/crash_point.h"
 #include "base/planted_fault.h"
+#include "cdc/source_blockers.h"
 #include "replay/commit_gate.h"
 #include "services/batch_answer.h"
 
@@ -51,6 +54,11 @@ typedef struct cdc_run {
     dp_lsn sent_end; /* the last next_offset handed to a batch; ends only ever grow within a run */
     int64_t saved_at_us;
     int64_t reported_at_us;
+    int64_t published_at_us;
+    dp_cdc_run_state state;  /* for whoever watches */
+    uint64_t seen_row_count; /* at the last look */
+    uint64_t open_first_row; /* at the look before the open transaction */
+    dp_lsn open_after;       /* the end before the open transaction */
     int64_t stop_seen_at_us; /* 0: not told to stop */
 
     dp_batch_tally tally;
@@ -84,10 +92,82 @@ static bool is_grace_over(cdc_run *run)
     return now_us - run->stop_seen_at_us > STOP_GRACE_MS * 1000;
 }
 
+/* --- for whoever watches --- */
+
+static bool is_inside_transaction(const cdc_run *run)
+{
+    return run->decoder != NULL && dp_decoder_in_transaction(run->decoder);
+}
+
+static uint64_t row_count(const cdc_run *run)
+{
+    uint64_t in_flight_count = run->is_in_flight ? run->in_flight.event_count : 0;
+    return run->summary->event_count + in_flight_count + dp_batch_writer_event_count(run->building);
+}
+
+/* A transaction is the same one as long as no other has ended: looked at now and then, never per change. */
+static void look_at_open_transaction(cdc_run *run, int64_t now_us)
+{
+    dp_cdc_run_state *state = &run->state;
+    bool is_other = state->open_since_us == 0 || run->sent_end.value != run->open_after.value;
+    uint64_t rows = row_count(run);
+    if (!is_inside_transaction(run)) {
+        state->open_since_us = 0;
+    } else if (is_other) {
+        state->open_since_us = now_us;
+        run->open_after = run->sent_end;
+        run->open_first_row = run->seen_row_count;
+    }
+    run->seen_row_count = rows;
+    state->open_row_count = rows > run->open_first_row ? rows - run->open_first_row : 0;
+}
+
+static void publish(cdc_run *run)
+{
+    if (run->options->publish == NULL) return;
+    run->published_at_us = dp_clock_monotonic_us();
+    look_at_open_transaction(run, run->published_at_us);
+    run->state.read_count = row_count(run) + run->summary->skipped_transaction_count;
+    run->state.has_high_watermark = run->has_high_watermark;
+    run->state.high_watermark = run->high_watermark;
+    run->options->publish(run->options->publish_context, run->summary, &run->state);
+}
+
+static void note_sink_trouble(cdc_run *run, const dp_error *trouble)
+{
+    snprintf(run->state.sink_trouble, sizeof run->state.sink_trouble, "%.500s", trouble->message);
+}
+
+static void note_source_trouble(cdc_run *run, const dp_error *trouble)
+{
+    if (run->state.source_since_us == 0) run->state.source_since_us = dp_clock_monotonic_us();
+    run->state.is_slot_held = dp_source_blocker_is(trouble, DP_SOURCE_BLOCKER_SLOT_IN_USE);
+    snprintf(run->state.source_trouble, sizeof run->state.source_trouble, "%.500s", trouble->message);
+}
+
+static void note_source_works(cdc_run *run)
+{
+    run->state.source_since_us = 0;
+    run->state.is_slot_held = false;
+    run->state.source_trouble[0] = '\0';
+}
+
+static void note_sink_asked(cdc_run *run)
+{
+    if (run->state.sink_since_us == 0) run->state.sink_since_us = dp_clock_monotonic_us();
+}
+
+static void note_sink_answered(cdc_run *run)
+{
+    run->state.sink_since_us = run->is_in_flight ? dp_clock_monotonic_us() : 0;
+    run->state.sink_trouble[0] = '\0';
+}
+
 static void report(cdc_run *run, const dp_error *trouble)
 {
     int64_t now_us = dp_clock_monotonic_us();
     bool is_due = trouble != NULL || now_us - run->reported_at_us >= REPORT_INTERVAL_MS * 1000;
+    if (trouble != NULL || now_us - run->published_at_us >= REPORT_INTERVAL_MS * 1000) publish(run);
     if (run->options->report == NULL || !is_due) return;
     run->reported_at_us = now_us;
     run->options->report(run->options->report_context, run->summary, trouble);
@@ -119,14 +199,20 @@ static unsigned next_backoff_ms(unsigned backoff_ms)
 static dp_status insist(cdc_run *run, dp_status (*request)(cdc_run *run, dp_error *error), dp_error *error)
 {
     unsigned backoff_ms = FIRST_BACKOFF_MS;
+    note_sink_asked(run);
+    publish(run); /* the request may keep us from calling for long */
     for (;;) {
         dp_error trouble = DP_ERROR_INIT;
         dp_status status = request(run, &trouble);
-        if (status == DP_STATUS_OK) return DP_STATUS_OK;
+        if (status == DP_STATUS_OK) {
+            note_sink_answered(run);
+            return DP_STATUS_OK;
+        }
         if (!dp_status_retryable(status) || is_stopping(run)) {
             if (error->status == DP_STATUS_OK) *error = trouble;
             return status;
         }
+        note_sink_trouble(run, &trouble);
         report(run, &trouble);
         status = back_off(run, backoff_ms, error);
         if (status != DP_STATUS_OK) return status;
@@ -176,9 +262,15 @@ static dp_status save_offset_when_due(cdc_run *run, dp_error *error)
     if (!is_save_needed(run) || now_us - run->saved_at_us < (int64_t)run->options->offset_interval_ms * 1000)
         return DP_STATUS_OK;
     dp_error trouble = DP_ERROR_INIT;
+    note_sink_asked(run);
+    publish(run);
     dp_status status = request_save(run, &trouble);
-    if (status == DP_STATUS_OK) return confirm_stored(run, error);
+    if (status == DP_STATUS_OK) {
+        note_sink_answered(run);
+        return confirm_stored(run, error);
+    }
     if (dp_status_retryable(status)) {
+        note_sink_trouble(run, &trouble);
         report(run, &trouble);
         run->saved_at_us = now_us;
         return DP_STATUS_OK;
@@ -252,6 +344,8 @@ static dp_status take_receipt(cdc_run *run, const dp_batch_body *body, const dp_
     dp_batch_tally_add(&run->tally, &counts, answer->is_replayed);
     run->summary->accepted_count = run->tally.accepted_count;
     run->summary->duplicate_count = run->tally.duplicate_count;
+    run->state.receipt_wall_us = dp_clock_wall_us();
+    memcpy(run->state.receipt_batch_id, body->batch_id, sizeof run->state.receipt_batch_id);
     if (!offsets->has_next_offset) return check_part(run, &receipt, has_duplicates, error);
     return pass_gate(run, &receipt, offsets, has_duplicates, error);
 }
@@ -304,6 +398,7 @@ static dp_status await_final_answer(cdc_run *run, const dp_batch_body *body, dp_
             return status;
         }
         if (status == DP_STATUS_OK) dp_batch_refusal(answer->http_status, answer->body, &trouble);
+        note_sink_trouble(run, &trouble);
         report(run, &trouble);
         unsigned wait_ms =
             answer->retry_after_s * 1000 > backoff_ms ? answer->retry_after_s * 1000 : backoff_ms;
@@ -372,6 +467,7 @@ static dp_status finish_in_flight(cdc_run *run, dp_error *error)
                                          run->in_flight_has_duplicates, error);
     run->sink_failed = status != DP_STATUS_OK;
     if (status != DP_STATUS_OK) return status;
+    note_sink_answered(run);
     run->summary->transaction_count += run->in_flight_transaction_count;
     return save_offset_when_due(run, error);
 }
@@ -425,6 +521,7 @@ static dp_status send_batch(cdc_run *run, dp_error *error)
     if (status != DP_STATUS_OK) return status;
     dp_crash_point(DP_CRASH_POST_SENT);
     run->is_in_flight = true;
+    note_sink_asked(run);
     run->building_transaction_count = 0;
     if (holds_back_open_lines(run)) {
         dp_batch_writer_drop_before(run->building, run->transaction_start);
@@ -590,11 +687,6 @@ static dp_status on_record(void *context, const dp_record *record, dp_error *err
     return dp_decoder_feed(run->decoder, record, error);
 }
 
-static bool is_inside_transaction(const cdc_run *run)
-{
-    return run->decoder != NULL && dp_decoder_in_transaction(run->decoder);
-}
-
 /* Nothing is left below the idle position: when nothing is open or unsent either, it is an offset of its own.
  */
 static void take_idle_position(cdc_run *run, dp_lsn position)
@@ -694,7 +786,11 @@ static dp_status poll_once(cdc_run *run, dp_source_progress *progress, dp_error 
     *progress = (dp_source_progress){.ended = false};
     dp_status status = run->source->poll(run->source->self, poll_timeout_ms(run), &sink, progress, error);
     if (status != DP_STATUS_OK) return status;
-    if (progress->trouble != NULL) report(run, progress->trouble);
+    if (progress->trouble != NULL) {
+        note_source_trouble(run, progress->trouble);
+        report(run, progress->trouble);
+    }
+    if (progress->has_high_watermark) note_source_works(run);
     if (progress->restarted) return restart(run, error);
     if (progress->wants_confirm) return settle(run, error);
     run->has_high_watermark |= progress->has_high_watermark;

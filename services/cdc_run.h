@@ -30,6 +30,24 @@ typedef struct dp_cdc_run_summary {
     const char *blocker; /* the first gate blocker that stopped the run, or NULL */
 } dp_cdc_run_summary;
 
+enum { DP_CDC_RUN_TROUBLE_BYTES = 512 };
+
+/* What the run is doing at this moment, for whoever watches it. Times of "since" are monotonic, 0: not so. */
+typedef struct dp_cdc_run_state {
+    int64_t sink_since_us; /* the sink owes an answer: to a batch, or to a request about the offset */
+    char sink_trouble[DP_CDC_RUN_TROUBLE_BYTES]; /* why, as last told; empty: nothing was told */
+    int64_t source_since_us;                     /* the source is not being read */
+    bool is_slot_held;                           /* because another connection reads the slot */
+    char source_trouble[DP_CDC_RUN_TROUBLE_BYTES];
+    int64_t open_since_us;   /* the transaction in transit began to arrive */
+    uint64_t open_row_count; /* of it so far */
+    uint64_t read_count;     /* moves with everything that is read */
+    bool has_high_watermark; /* the newest position the source told */
+    dp_lsn high_watermark;
+    int64_t receipt_wall_us; /* of the last receipt, 0: none yet */
+    char receipt_batch_id[DP_SHA256_HEX_LENGTH + 1];
+} dp_cdc_run_state;
+
 typedef struct dp_cdc_run_options {
     const dp_plugin *plugin;    /* read when the first record arrives: a capture shows its plugin only then */
     const dp_unique_keys *keys; /* may be NULL */
@@ -47,6 +65,9 @@ typedef struct dp_cdc_run_options {
      * be NULL. */
     void (*report)(void *context, const dp_cdc_run_summary *summary, const dp_error *trouble);
     void *report_context;
+    /* Called about once a second, and before a request that may keep the run from calling; may be NULL. */
+    void (*publish)(void *context, const dp_cdc_run_summary *summary, const dp_cdc_run_state *state);
+    void *publish_context;
 } dp_cdc_run_options;
 
 /* Runs until the source ends, max_batches, stop, or an error. OK when it ended in order. BLOCKED when the

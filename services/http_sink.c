@@ -269,13 +269,66 @@ static dp_status load_keys(void *self, dp_slice source, dp_buffer *lines, dp_err
     return status;
 }
 
+static void copy_text(char *out, size_t out_bytes, const json_t *text)
+{
+    const char *value = json_string_value(text);
+    snprintf(out, out_bytes, "%s", value == NULL ? "" : value);
+}
+
+static dp_status load_progress(void *self, dp_slice source, dp_stream_progress *progress, dp_error *error)
+{
+    json_t *page = NULL;
+    dp_status status = load_page(self, &page, error);
+    const json_t *streams = json_object_get(page, "streams");
+    const json_t *chosen = json_array_size(streams) == 1 ? json_array_get(streams, 0) : NULL;
+    size_t i;
+    json_t *entry;
+    json_array_foreach(streams, i, entry)
+    {
+        const char *name = json_string_value(json_object_get(entry, "source"));
+        if (name != NULL && dp_slice_equal_text(source, name)) chosen = entry;
+    }
+    *progress = (dp_stream_progress){.has_receipt = false};
+    const json_t *receipt = json_object_get(chosen, "last_receipt");
+    const json_t *received_at = json_object_get(chosen, "last_receipt_at");
+    progress->event_count = (uint64_t)json_integer_value(json_object_get(chosen, "event_count"));
+    progress->has_receipt = json_is_object(receipt) && json_is_string(received_at);
+    const char *high = json_string_value(json_object_get(chosen, "high_watermark"));
+    const json_t *settings = json_object_get(chosen, "settings");
+    progress->has_high_watermark =
+        high != NULL && dp_lsn_parse(dp_slice_of_text(high), &progress->high_watermark);
+    progress->timeline = (uint32_t)json_integer_value(json_object_get(settings, "timeline"));
+    copy_text(progress->batch_id, sizeof progress->batch_id, json_object_get(receipt, "batch_id"));
+    copy_text(progress->received_at, sizeof progress->received_at, received_at);
+    json_decref(page);
+    if (status != DP_STATUS_OK) dp_error_while(error, "asking the server for the last receipt");
+    return status;
+}
+
+/* Whether every blocker is one that the announcement accepts. */
+static bool is_acceptable(const json_t *blockers, const dp_announcement *announcement)
+{
+    size_t i;
+    json_t *blocker;
+    json_array_foreach(blockers, i, blocker)
+    {
+        const char *code = json_string_value(blocker);
+        bool is_keys = code != NULL && strcmp(code, "source.unique_keys_changed") == 0;
+        bool is_timeline = code != NULL && strcmp(code, "source.timeline_changed") == 0;
+        if (!(is_keys && announcement->accepts_more_keys) && !(is_timeline && announcement->accepts_timeline))
+            return false;
+    }
+    return json_array_size(blockers) > 0;
+}
+
 /* The refusal names every blocker; the first one is the error's code. */
-static dp_status refuse_changed_source(dp_slice body, bool *is_only_keys, dp_error *error)
+static dp_status refuse_changed_source(dp_slice body, const dp_announcement *announcement, bool *acceptable,
+                                       dp_error *error)
 {
     json_t *root = json_loadb(body.data, body.length, 0, NULL);
     const json_t *list = json_object_get(root, "blockers");
     const char *first = json_string_value(json_array_get(list, 0));
-    *is_only_keys = json_array_size(list) == 1 && strcmp(first, "source.unique_keys_changed") == 0;
+    *acceptable = is_acceptable(list, announcement);
     char *all = list == NULL ? NULL : json_dumps(list, JSON_COMPACT);
     dp_error_set_code(error, DP_STATUS_BLOCKED, first == NULL ? "source_changed" : first,
                       "%.60s: the stream was written from another source or with other settings: %.400s",
@@ -289,7 +342,7 @@ static dp_status refuse_changed_source(dp_slice body, bool *is_only_keys, dp_err
 }
 
 static dp_status put_settings(http_sink *sink, const dp_announcement *announcement, bool accept,
-                              bool *is_only_keys, dp_error *error)
+                              bool *acceptable, dp_error *error)
 {
     dp_buffer json = DP_BUFFER_INIT(64u << 20);
     dp_json_writer writer = dp_json_writer_compact(&json);
@@ -311,7 +364,7 @@ static dp_status put_settings(http_sink *sink, const dp_announcement *announceme
     dp_status status = json.failed ? dp_error_no_memory(&cause, "the source's settings")
                                    : dp_client_request_send(sink->client, &request, &response, &cause);
     if (response.http_status == 409) {
-        status = refuse_changed_source(response.body, is_only_keys, error);
+        status = refuse_changed_source(response.body, announcement, acceptable, error);
     } else if (response.http_status == 404 || response.http_status == 405 || response.http_status == 501) {
         status = DP_STATUS_OK; /* another endpoint that answers with receipts keeps no settings */
     } else if (response.http_status >= 400) {
@@ -326,14 +379,14 @@ static dp_status put_settings(http_sink *sink, const dp_announcement *announceme
 
 static dp_status announce(void *self, const dp_announcement *announcement, dp_error *error)
 {
-    bool is_only_keys = false;
+    bool acceptable = false;
     bool accept = announcement->accepts_change;
     dp_error cause = DP_ERROR_INIT;
     dp_status status = accept ? DP_STATUS_OK : check_other_sources(self, announcement->stream, &cause);
-    if (status == DP_STATUS_OK) status = put_settings(self, announcement, accept, &is_only_keys, &cause);
-    if (is_only_keys && announcement->accepts_more_keys) {
+    if (status == DP_STATUS_OK) status = put_settings(self, announcement, accept, &acceptable, &cause);
+    if (acceptable) {
         dp_error_clear(&cause);
-        status = put_settings(self, announcement, true, &is_only_keys, &cause);
+        status = put_settings(self, announcement, true, &acceptable, &cause);
     }
     if (status == DP_STATUS_OK) return status;
     if (error->status == DP_STATUS_OK) *error = cause;
@@ -399,6 +452,7 @@ dp_status dp_http_sink_open(const dp_http_sink_options *options, dp_batch_sink *
         .wait = wait_for_answer,
         .quarantine = quarantine,
         .load_keys = load_keys,
+        .load_progress = load_progress,
         .announce = announce,
         .close = close_sink,
     };

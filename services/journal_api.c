@@ -347,8 +347,10 @@ void dp_journal_api_check_ready(dp_journal_api *api, dp_api_reply *reply)
 {
     dp_error error = DP_ERROR_INIT;
     dp_store *reader;
+    const char *state = "";
     dp_status status = journal_take_reader(api, &reader, &error);
     if (status == DP_STATUS_OK) {
+        state = reader->driver->name;
         status = dp_schema_require(reader, &error);
         journal_give_reader(api, reader, status);
     }
@@ -362,6 +364,10 @@ void dp_journal_api_check_ready(dp_journal_api *api, dp_api_reply *reply)
     dp_json_begin_object(&writer);
     dp_json_key(&writer, "status");
     dp_json_text(&writer, "ready");
+    dp_json_key(&writer, "state");
+    dp_json_text(&writer, state);
+    dp_json_key(&writer, "version");
+    dp_json_text(&writer, DPONE_VERSION);
     dp_json_end_object(&writer);
     journal_reply_ok(reply);
 }

@@ -259,6 +259,11 @@ static dp_status write_stream(pipeline_page *self, dp_store *store, const dp_str
     write_staged(writer, stream);
     write_json_or_null(writer, "settings", stream->settings);
     write_json_or_null(writer, "last_receipt", receipt.body);
+    if (status == DP_STATUS_OK) {
+        write_time(writer, "last_receipt_at", receipt.created_at_us);
+    } else {
+        write_slice(writer, "last_receipt_at", (dp_slice){NULL, 0});
+    }
     write_time(writer, "created_at", stream->created_at_us);
     write_time(writer, "updated_at", stream->updated_at_us);
     dp_json_end_object(writer);

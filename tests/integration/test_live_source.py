@@ -12,7 +12,9 @@ import urllib.request
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from support import live  # noqa: E402
+from support import scripted_peer  # noqa: E402
 from support.dpone import BINARY as DPONE  # noqa: E402
+from support.dpone_server import DponeServer  # noqa: E402
 from support.pipeline import lsn  # noqa: E402
 from support.postgres import PostgresServer  # noqa: E402
 
@@ -187,6 +189,14 @@ class SourceTest(unittest.TestCase):
         self.assertEqual(done.returncode, 3, done.stderr)
         self.assertNotIn("s3cret", done.stdout + done.stderr)
 
+    def test_a_two_phase_slot_is_refused_whatever_its_plugin(self):
+        for plugin in ("pgoutput", "test_decoding"):
+            name = f"two_phase_{plugin}"
+            self.pg.psql(f"SELECT pg_create_logical_replication_slot('{name}', '{plugin}', false, true)")
+            self.addCleanup(self.pg.psql, f"SELECT pg_drop_replication_slot('{name}')")
+            self.assert_blocked("source.slot_two_phase", name)
+            self.assertIn("source.slot_two_phase", self.doctor("--slot", name))
+
     # --- waiting -----------------------------------------------------------------------------------------------------
 
     def test_a_slot_in_use_is_waited_for_and_taken_over(self):
@@ -278,11 +288,66 @@ class SourceTest(unittest.TestCase):
         codes = {finding["code"] for finding in json.loads(out)["findings"]}
         self.assertFalse(codes & {"source.publication_partial", "source.table_not_published"})
 
+    def doctor(self, *words):
+        code, out, errors = self.dpone("cdc", "doctor", "--format", "json", *words)
+        self.assertIn(code, (0, 1), errors)
+        findings = {finding["code"]: finding for finding in json.loads(out)["findings"]}
+        for finding in findings.values():
+            self.assertTrue(finding["fix"], finding)
+            self.assertIn(finding["severity"], ("info", "warning", "error"))
+        self.assertEqual(code, 1 if any(finding["severity"] == "error" for finding in findings.values()) else 0)
+        return findings
+
+    def test_doctor_looks_at_the_server_and_its_store_without_a_pipeline(self):
+        self.assertFalse([code for code in self.doctor("--server", self.journal.url) if code.startswith("server.")])
+        with DponeServer(state="none") as storeless:
+            self.assertEqual(self.doctor("--server", storeless.url)["server.store_missing"]["severity"], "error")
+        self.assertEqual(self.doctor("--server", "http://127.0.0.1:1")["server.unreachable"]["severity"], "error")
+        old = [scripted_peer.reply(200, b'{"status":"ready","state":"sqlite","version":"0.0.9"}', "Content-Type: application/json")]
+        down = [scripted_peer.reply(503, b'{"detail":"the schema is older than this program"}', "Content-Type: application/json")]
+        other = [scripted_peer.reply(200, b"<html>", "Content-Type: text/html")]
+        for script, code, severity, word in ((old, "server.version_differs", "warning", "0.0.9"),
+                                             (down, "server.store_unavailable", "error", "the schema is older"),
+                                             (other, "server.unreachable", "error", "no dpone server")):
+            with self.subTest(code=code), scripted_peer.ScriptedPeer(script) as peer:
+                finding = self.doctor("--server", peer.url)[code]
+                self.assertEqual(finding["severity"], severity)
+                self.assertIn(word, finding["message"])
+
+    def test_doctor_looks_at_the_stored_offset(self):
+        name = self.slot()
+        words = ("--slot", name, "--publication", "dpone", "--pipeline", name, "--server", self.journal.url)
+        self.assertIn("source.offset_missing", self.doctor(*words))
+        self.insert()
+        self.assert_runs(name)
+        self.assertNotIn("source.offset_missing", self.doctor(*words))
+        self.put_offset(name, "F0/0")
+        self.assertIn("source.offset_ahead_of_server", self.doctor(*words))
+
+    def test_doctor_finds_a_plugin_that_the_server_does_not_allow(self):
+        if self.pg.query("SELECT 1 FROM pg_settings WHERE name = 'output_plugin_libraries'") == []:
+            self.skipTest("this server allows every plugin")
+        name = self.slot("wal2json")
+        self.addCleanup(self.reload, "RESET output_plugin_libraries")
+        self.reload("SET output_plugin_libraries = 'pgoutput, test_decoding'")
+        finding = self.doctor("--slot", name)["source.plugin_unavailable"]
+        self.assertIn("source.plugin_unavailable", self.doctor("--plugin", "wal2json-2"))
+        self.assertNotIn("source.plugin_unavailable", self.doctor("--plugin", "pgoutput"))
+        self.assert_blocked("source.plugin_unavailable", name)
+        for statement in finding["fix"].split(";"):
+            self.pg.psql(statement)
+        self.pg.psql("SELECT pg_sleep(0.2)")
+        self.assertNotIn("source.plugin_unavailable", self.doctor("--slot", name))
+
+    def reload(self, change):
+        self.pg.psql(f"ALTER SYSTEM {change}")
+        self.pg.psql("SELECT pg_reload_conf(); SELECT pg_sleep(0.2)")
+
     def test_doctor_reports_a_source_that_is_down(self):
         done = subprocess.run([DPONE, "cdc", "doctor", "--source", "postgresql://127.0.0.1:1/x", "--format", "json"],
                               capture_output=True, text=True)
         self.assertEqual(done.returncode, 1)
-        self.assertEqual(json.loads(done.stdout)["findings"][0]["code"], "source.unreachable")
+        self.assertIn("source.unreachable", [finding["code"] for finding in json.loads(done.stdout)["findings"]])
 
     def test_status_shows_the_lag(self):
         name = self.slot()
@@ -296,7 +361,35 @@ class SourceTest(unittest.TestCase):
         _, out, _ = self.dpone("cdc", "status", "--slot", name, "--format", "json", "--pipeline", name, "--server", self.journal.url)
         status = json.loads(out)
         self.assertEqual(status["stored_offset"], status["confirmed"])
+        self.assertRegex(status["last_receipt_at"], r"^\d{4}-\d\d-\d\dT[\d:.]+Z$")
+        self.assertRegex(status["last_batch_id"], "^[0-9a-f]{64}$")
+        self.assertIsNone(status["server_trouble"])
+        _, out, _ = self.dpone("cdc", "status", "--slot", name, "--pipeline", name, "--server", self.journal.url)
+        self.assertIn(f"last receipt {status['last_receipt_at']} batch {status['last_batch_id'][:12]}", out)
+        _, out, _ = self.dpone("cdc", "status", "--slot", name, "--pipeline", name, "--server", "http://127.0.0.1:1")
+        self.assertIn("stored offset unknown", out)
         self.assertEqual(self.dpone("cdc", "status", "--slot", "none")[0], 1)
+
+    def test_a_watched_slot_shows_rates_and_seconds(self):
+        name = self.slot()
+        self.insert()
+        self.assert_runs(name)
+        watch = subprocess.Popen([DPONE, "cdc", "status", "--slot", name, "--watch", "--interval-s", "1", "--format", "json",
+                                  "--pipeline", name, "--server", self.journal.url, "--source", self.pg.dsn()],
+                                 stdout=subprocess.PIPE, text=True)
+        first = json.loads(watch.stdout.readline())
+        self.assertEqual((first["bytes_per_second"], first["events_per_second"]), (None, None))
+        self.insert(50)
+        behind = [json.loads(watch.stdout.readline()) for _ in range(4)]
+        self.assertGreater(behind[-1]["lag_bytes"], 0)
+        self.assertGreater(behind[-1]["lag_seconds"], 1)
+        self.assert_runs(name)
+        after = [json.loads(watch.stdout.readline()) for _ in range(4)]
+        watch.send_signal(signal.SIGTERM)
+        watch.communicate()
+        self.assertTrue(any(line["events_per_second"] > 5 for line in behind + after), after)
+        self.assertTrue(any(line["bytes_per_second"] > 0 for line in behind + after), after)
+        self.assertEqual(after[-1]["lag_seconds"] if after[-1]["lag_bytes"] == 0 else 0, 0)
 
     def test_a_watched_slot_that_stands_still_is_called_stalled(self):
         name = self.slot()
@@ -352,17 +445,89 @@ class PromotionTest(unittest.TestCase):
         follower.stop()
         self.assertEqual(follower.codes, [0], follower.log())
 
-    def test_a_reader_that_starts_afterwards_asks_for_a_decision(self):
+    def test_a_reader_that_starts_afterwards_goes_on_over_common_history(self):
         self.pg.psql("INSERT INTO t VALUES (1)")
         self.assertEqual(live.run(self.pg, self.journal.url, "s", "s")[0], 0)
         self.promote()
         self.pg.psql("INSERT INTO t VALUES (2)")
         code, _, errors = live.run(self.pg, self.journal.url, "s", "s")
-        self.assertEqual(code, 1)
-        self.assertIn("source.timeline_changed", errors)
-        code, _, errors = live.run(self.pg, self.journal.url, "s", "s", "--accept-source-change")
         self.assertEqual(code, 0, errors)
+        self.promote()
+        self.promote()  # two timelines further
+        self.pg.psql("INSERT INTO t VALUES (3)")
+        code, _, errors = live.run(self.pg, self.journal.url, "s", "s")
+        self.assertEqual(code, 0, errors)
+        self.assertEqual(len(live.journal(self.journal.url, "s")), 3)
+
+
+class StandbyTest(unittest.TestCase):
+    """A real standby that took the slot along, as version 17 does by itself: its files are copied here."""
+
+    def setUp(self):
+        self.pg = PostgresServer(settings={"wal_keep_size": "64MB"})
+        self.addCleanup(self.pg.cleanup)
+        self.journal = live.Journal()
+        self.addCleanup(self.journal.cleanup)
+        self.pg.psql("CREATE TABLE t (id int PRIMARY KEY, v text); CREATE PUBLICATION dpone FOR TABLE t")
+        self.pg.psql("SELECT pg_create_logical_replication_slot('s', 'pgoutput')")
+        self.standby = self.pg.standby()
+        self.addCleanup(self.standby.cleanup)
+
+    def run_once(self, pg, *options):
+        return live.run(pg, self.journal.url, "s", "s", *NOW, *options)
+
+    def catch_up(self):
+        end = self.pg.query_value("SELECT pg_current_wal_flush_lsn()")
+        wait_for("the standby", lambda: self.standby.query_value(f"SELECT pg_last_wal_replay_lsn() >= '{end}'") == "t")
+
+    def fail_over(self):
+        """The primary is gone; what the standby has not got is lost."""
+        self.pg.stop()
+        self.standby.stop()
+        self.standby.take_slot(self.pg, "s")
+        self.standby.start()
+        self.assertEqual(self.standby.query_value("SELECT pg_promote()"), "t")
+
+    def test_a_standby_that_has_everything_is_read_on(self):
+        self.pg.psql("INSERT INTO t VALUES (1); INSERT INTO t VALUES (2)")
+        self.assertEqual(self.run_once(self.pg)[0], 0)
+        self.catch_up()
+        self.fail_over()
+        self.standby.psql("INSERT INTO t VALUES (3)")
+        code, _, errors = self.run_once(self.standby)
+        self.assertEqual(code, 0, errors)
+        self.assertEqual([changes[0][4]["id"] for _, _, changes in live.journal(self.journal.url, "s")], ["1", "2", "3"])
+
+    def test_a_standby_that_lacks_what_was_delivered_is_not_read_on(self):
+        self.pg.psql("INSERT INTO t VALUES (1)")
+        self.assertEqual(self.run_once(self.pg)[0], 0)
+        self.catch_up()
+        self.standby.stop()
+        self.pg.psql("INSERT INTO t VALUES (2)")  # never reaches the standby, but the journal
+        self.assertEqual(self.run_once(self.pg)[0], 0)
+        self.standby.start_alone()
+        self.fail_over()
+        self.standby.psql("INSERT INTO t VALUES (20, repeat('x', 100000)); SELECT pg_switch_wal(); INSERT INTO t VALUES (21)")
+        code, _, errors = self.run_once(self.standby)
+        self.assertEqual(code, 1, errors)
+        self.assertIn("source.timeline_changed", errors)
         self.assertEqual(len(live.journal(self.journal.url, "s")), 2)
+
+    def test_a_standby_that_lacks_what_only_the_journal_holds_is_not_read_on_either(self):
+        self.pg.psql("INSERT INTO t VALUES (1)")
+        self.assertEqual(self.run_once(self.pg)[0], 0)
+        self.catch_up()
+        self.standby.stop()
+        self.pg.psql("INSERT INTO t VALUES (2)")
+        code, _, errors = live.run(self.pg, self.journal.url, "s", "s", *NOW, environment={"DPONE_CRASH_AT": "receipt_read:1"})
+        self.assertEqual(code, -signal.SIGKILL, errors)  # stored, and the offset is not
+        self.assertEqual(len(live.journal(self.journal.url, "s")), 2)
+        self.standby.start_alone()
+        self.fail_over()
+        self.standby.psql("INSERT INTO t VALUES (20)")
+        code, _, errors = self.run_once(self.standby)
+        self.assertEqual(code, 1, errors)
+        self.assertIn("source.timeline_changed", errors)
 
 
 VALUES = {

@@ -488,7 +488,8 @@ class Contract(unittest.TestCase):
             text = self.server.request("GET", "/metrics")[2].decode()
         served = dict(re.findall(r"^# TYPE (\w+) (\w+)$", text, re.M))
         with open(os.path.join(os.environ["DPONE_SOURCE_DIR"], "docs", "monitoring.md"), encoding="utf-8") as page:
-            documented = dict(re.findall(r"^\| `(\w+)(?:\{[^}]*\})?` \| (\w+) \|", page.read(), re.M))
+            section = page.read().split("## Metrics\n")[1].split("\n## ")[0]
+        documented = dict(re.findall(r"^\| `(\w+)(?:\{[^}]*\})?` \| (\w+) \|", section, re.M))
         self.assertEqual(documented, served)
 
 

@@ -203,6 +203,36 @@ class PostgresServer:
         self.stop(mode)
         self.start()
 
+    def standby(self):
+        """A standby of this server, taken by pg_basebackup, running and streaming."""
+        other = PostgresServer(settings={name: value for name, value in self._settings.items()
+                                         if name not in ("unix_socket_directories", "port")}, start=False)
+        shutil.rmtree(other.data)
+        done = subprocess.run(self._as_user([self.binary("pg_basebackup"), "-D", other.data, "-d", self.dsn(), "-X", "stream",
+                                             "-c", "fast", "--no-sync"]), env=self.environment(), cwd="/", capture_output=True, text=True)
+        if done.returncode != 0:
+            raise PostgresError(f"pg_basebackup failed:\n{done.stderr}")
+        with open(os.path.join(other.data, "standby.signal"), "w", encoding="ascii"):
+            pass
+        other._settings["primary_conninfo"] = f"host=127.0.0.1 port={self.port} user=postgres"
+        other._write_settings()
+        other.start()
+        return other
+
+    def start_alone(self):
+        """A standby that does not find its primary any more."""
+        self._settings["primary_conninfo"] = ""
+        self._write_settings()
+        self.start()
+
+    def take_slot(self, other, name):
+        """Copies the files of a stopped server's slot into this one, which is stopped, too."""
+        target = os.path.join(self.data, "pg_replslot", name)
+        shutil.copytree(os.path.join(other.data, "pg_replslot", name), target)
+        if self._user is not None:
+            for path in (target, *glob.glob(os.path.join(target, "*"))):
+                os.chown(path, self._user.pw_uid, self._user.pw_gid)
+
     def cleanup(self):
         """Stops the server at once and removes its folder. May be called again."""
         if self._process is not None:

@@ -339,7 +339,12 @@ static int tear_down(void **state)
 static dp_status run(fixture *f)
 {
     dp_change_source source = {.self = f, .poll = poll_source, .confirm = confirm_source};
-    dp_batch_sink sink = {f, load_offset, save_offset, submit, wait_for_answer, quarantine, NULL, NULL, NULL};
+    dp_batch_sink sink = {.self = f,
+                          .load_offset = load_offset,
+                          .save_offset = save_offset,
+                          .submit = submit,
+                          .wait = wait_for_answer,
+                          .quarantine = quarantine};
     f->next_record = 0;
     f->submit_count = 0;
     dp_error_clear(&f->error);

@@ -426,7 +426,7 @@ static void a_service_is_ready_while_its_store_answers(void **state)
 {
     fixture *self = *state;
     dp_journal_api_check_ready(self->api, &self->reply);
-    expect(self, 200, "{\"status\":\"ready\"}");
+    expect(self, 200, "{\"status\":\"ready\",\"state\":\"sqlite\",\"version\":\"" DPONE_VERSION "\"}");
 }
 
 static void a_store_without_a_schema_is_refused_with_a_hint(void **state)

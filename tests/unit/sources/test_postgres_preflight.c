@@ -36,6 +36,7 @@ static void each_fault_of_a_slot_has_its_blocker(void **state)
         {good_slot, DP_SOURCE_BLOCKER_SLOT_MISSING},     {good_slot, DP_SOURCE_BLOCKER_SLOT_UNUSABLE},
         {good_slot, DP_SOURCE_BLOCKER_SLOT_UNUSABLE},    {good_slot, DP_SOURCE_BLOCKER_SLOT_UNUSABLE},
         {good_slot, DP_SOURCE_BLOCKER_SLOT_INVALIDATED}, {good_slot, DP_SOURCE_BLOCKER_PLUGIN_CHANGED},
+        {good_slot, DP_SOURCE_BLOCKER_SLOT_TWO_PHASE},   {good_slot, DP_SOURCE_BLOCKER_SLOT_UNUSABLE},
     };
     rows[0].slot.exists = false;
     rows[1].slot.is_logical = false;
@@ -43,6 +44,8 @@ static void each_fault_of_a_slot_has_its_blocker(void **state)
     strcpy(rows[3].slot.database, "other");
     rows[4].slot.is_invalidated = true;
     strcpy(rows[5].slot.plugin, "wal2json");
+    rows[6].slot.is_two_phase = true;
+    rows[7].slot.is_synced = true;
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         dp_error error = DP_ERROR_INIT;
         assert_int_equal(dp_postgres_check_slot(&rows[i].slot, "s", DP_PLUGIN_PGOUTPUT, "shop", &error),
