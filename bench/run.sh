@@ -25,5 +25,6 @@ run path python3 bench/bench_path.py "$dpone"
 run client "$build/bench/bench_client" 1
 run server env ROUNDS=1 bench/bench_server.sh "$build" 2
 run end_to_end python3 bench/bench_end_to_end.py "$dpone" 100000
-[ ! -e bench/bench_replay.py ] || run replay python3 bench/bench_replay.py "$dpone"
+run replay env DPONE_BINARY="$PWD/$dpone" python3 bench/bench_replay.py
+run follow env DPONE_BINARY="$PWD/$dpone" python3 bench/bench_follow.py
 run sink_down python3 bench/soak_sink_down.py "$dpone" --seconds 20

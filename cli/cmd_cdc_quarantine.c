@@ -87,7 +87,7 @@ static dp_status parse_id(const char *text, json_int_t *id, dp_error *error)
 
 static dp_status find_entry(const json_t *answer, const char *id_text, json_t **entry, dp_error *error)
 {
-    json_int_t id;
+    json_int_t id = 0;
     size_t index;
     json_t *each;
     dp_status status = parse_id(id_text, &id, error);
@@ -517,7 +517,7 @@ static dp_status run_discard(dp_invocation *invocation, int *exit_code, dp_error
     dp_status status = ids == NULL ? dp_error_no_memory(error, "entries") : DP_STATUS_OK;
     for (size_t i = 0; status == DP_STATUS_OK && (text = dp_invocation_nth(invocation, "id", i)) != NULL;
          i++) {
-        json_int_t id;
+        json_int_t id = 0;
         status = parse_id(text, &id, error);
         if (status == DP_STATUS_OK) json_array_append_new(ids, json_integer(id));
     }
