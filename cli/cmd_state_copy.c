@@ -26,6 +26,8 @@ static dp_status run(dp_invocation *invocation, int *exit_code, dp_error *error)
     dp_buffer out = DP_BUFFER_INIT(4096);
     dp_buffer_append_format(&out, "streams %" PRIu64 "\ntransactions %" PRIu64 "\nevents %" PRIu64 "\n",
                             result.stream_count, result.transaction_count, result.event_count);
+    dp_buffer_append_format(&out, "staged %" PRIu64 "\nreceipts %" PRIu64 "\n", result.staged_count,
+                            result.receipt_count);
     dp_buffer_append_format(&out, "offsets %" PRIu64 "\nquarantine %" PRIu64 "\naudit %" PRIu64 "\n",
                             result.offset_count, result.quarantine_count, result.audit_count);
     dp_buffer_append_format(&out, "verified %s\n", digest);
@@ -37,9 +39,9 @@ const dp_command dp_command_state_copy = {
     .summary = "copy a state database into another, also of the other kind, and verify it",
     .arguments = "",
     .description =
-        "Copies streams with their transactions and events, offsets, quarantine and audit in one "
-        "transaction, reads the copy back and compares it by digest before it commits. Receipts and rows "
-        "that wait for their commit line are not copied: what is sent again is recognised by its events. "
+        "Copies streams with their transactions, events and receipts, rows that wait for their commit "
+        "line, offsets, quarantine and audit in one transaction, reads the copy back and compares it by "
+        "digest before it commits. Senders go on against the copy where they were. "
         "Stop the servers and runs on the source first; the target must hold nothing.",
     .examples = "  dpone state copy --from sqlite:dpone.db --to postgresql://dpone@db/cdc\n"
                 "  dpone state copy --from postgresql://dpone@db/cdc --to sqlite:copy.db\n",

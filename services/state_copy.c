@@ -2,6 +2,7 @@
 
 #include "base/clock.h"
 #include "base/sha256.h"
+#include "state/journal.h"
 #include "state/migrate.h"
 
 #define ARENA_CHUNK_BYTES    ((size_t)64 << 10)
@@ -209,7 +210,9 @@ static bool hash_stream(dp_sha256 *hash, const dp_stream *stream)
            add_position(hash, stream->has_pruned, &stream->pruned) &&
            add_position(hash, stream->has_passed, &stream->passed) &&
            add_number(hash, stream->transaction_count) && add_number(hash, stream->event_count) &&
-           add_slice(hash, stream->settings) && add_number(hash, (uint64_t)stream->updated_at_us);
+           add_slice(hash, stream->settings) && add_number(hash, (uint64_t)stream->updated_at_us) &&
+           add_number(hash, stream->has_staged) && add_slice(hash, stream->staged_transaction_id) &&
+           add_number(hash, stream->staged_count);
 }
 
 static dp_status take_stream(void *context, const dp_stream *row, dp_error *error)
@@ -222,39 +225,87 @@ static dp_status take_stream(void *context, const dp_stream *row, dp_error *erro
     dp_stream *stream = &self->streams[self->stream_count++];
     *stream = *row;
     bool ok = keep(self->list, &stream->key.pipeline) && keep(self->list, &stream->key.source) &&
-              keep(self->list, &stream->settings);
+              keep(self->list, &stream->settings) && keep(self->list, &stream->staged_transaction_id);
     return ok ? hashed(hash_stream(self->hash, row), error) : no_memory(error);
 }
+
+/* --- rows that wait for their commit line, and receipts ---------------------------------------------------
+ */
+
+static dp_status read_staged(reading *self, const dp_stream *stream, dp_error *error)
+{
+    dp_number_range range = {stream->staged_first_number, stream->staged_count};
+    dp_row_visitor visitor = {.context = self, .event = take_event};
+    uint64_t before = self->result.event_count;
+    if (!stream->has_staged) return DP_STATUS_OK;
+    dp_status status =
+        self->from->driver->events_read(self->from, stream->stream_id, &range, 1, &visitor, error);
+    if (status == DP_STATUS_OK) status = flush_events(self, error);
+    if (status == DP_STATUS_OK && self->result.event_count - before != stream->staged_count) {
+        status = dp_error_set(error, DP_STATUS_DATA, "staged events are missing from the journal");
+    }
+    self->result.staged_count += stream->staged_count;
+    self->result.event_count = before;
+    return status;
+}
+
+static dp_status take_receipt(void *context, const dp_receipt_row *row, dp_error *error)
+{
+    reading *self = context;
+    dp_sha256 *hash = self->hash;
+    self->result.receipt_count++;
+    bool ok = add_slice(hash, row->pipeline) && add_slice(hash, row->source) &&
+              add_number(hash, (uint64_t)row->identity) && add_slice(hash, row->idempotency_key) &&
+              add_slice(hash, (dp_slice){(const char *)row->batch_id, sizeof row->batch_id}) &&
+              add_number(hash, row->staged) && add_number(hash, row->http_status) &&
+              add_slice(hash, row->body) && add_number(hash, (uint64_t)row->created_at_us);
+    dp_status status = hashed(ok, error);
+    if (status != DP_STATUS_OK || self->to == NULL) return status;
+    dp_receipt_row copy = *row;
+    copy.stream_id = self->target_stream_id;
+    return self->to->driver->receipt_insert(self->to, &copy, error);
+}
+
+/* --- one stream -------------------------------------------------------------------------------------------
+ */
 
 static dp_status begin_target(reading *self, const dp_stream *stream, dp_stream *target, dp_error *error)
 {
     const dp_store_driver *driver = self->to->driver;
+    uint64_t most = stream->event_count + DP_JOURNAL_MAX_TRANSACTION_ROWS;
     dp_status status = driver->stream_open(self->to, &stream->key, stream->identity, stream->created_at_us,
                                            self->list, target, error);
     if (status == DP_STATUS_OK) {
-        status = driver->reserve_numbers(self->to, target, stream->event_count, &self->next_number, error);
+        status = driver->reserve_numbers(self->to, target, most, &self->next_number, error);
     }
     self->target_stream_id = target->stream_id;
     return status;
 }
 
+/* As the journal does it, numbers stay free behind staged rows for the rest of their transaction. */
 static dp_status end_target(reading *self, const dp_stream *stream, dp_stream *target, dp_error *error)
 {
     dp_stream saved = *stream;
     saved.stream_id = target->stream_id;
     saved.next_event_number = self->next_number;
-    saved.has_staged = false;
-    saved.staged_transaction_id = (dp_slice){NULL, 0};
     saved.staged_first_number = 0;
-    saved.staged_count = 0;
+    if (stream->has_staged) {
+        saved.staged_first_number = self->next_number - (int64_t)stream->staged_count;
+        saved.next_event_number = saved.staged_first_number + (int64_t)DP_JOURNAL_MAX_TRANSACTION_ROWS;
+    }
     return self->to->driver->stream_save(self->to, &saved, error);
 }
 
 static dp_status read_stream(reading *self, const dp_stream *stream, dp_error *error)
 {
     dp_stream target;
+    dp_row_visitor visitor = {.context = self, .receipt = take_receipt};
     dp_status status = self->to == NULL ? DP_STATUS_OK : begin_target(self, stream, &target, error);
     if (status == DP_STATUS_OK) status = read_transactions(self, stream->stream_id, error);
+    if (status == DP_STATUS_OK) status = read_staged(self, stream, error);
+    if (status == DP_STATUS_OK) {
+        status = self->from->driver->receipt_list(self->from, stream->stream_id, &visitor, error);
+    }
     if (status == DP_STATUS_OK && self->to != NULL) status = end_target(self, stream, &target, error);
     self->result.stream_count++;
     return status;

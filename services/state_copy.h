@@ -1,8 +1,8 @@
 /* Copies a state database into another, of the same or another kind, and proves that the copy says the same.
  *
- * Everything but receipts is copied: streams with their transactions and events, offsets, quarantine, audit.
- * A batch sent again after the copy is recognised by its events. Rows that wait for their commit line are not
- * copied: their transaction is sent again from its first row. One transaction of the target: after a failure
+ * Everything is copied: streams with their transactions, events and receipts, rows that wait for their commit
+ * line, offsets, quarantine, audit; so a sender goes on against the copy where it was, also inside a
+ * transaction and with a batch whose answer it has not seen. One transaction of the target: after a failure
  * it holds nothing of the copy. The source is read in one snapshot; no server should write to it meanwhile,
  * or what it writes stays behind.
  */
@@ -14,7 +14,9 @@
 typedef struct dp_state_copy_result {
     uint64_t stream_count;
     uint64_t transaction_count;
-    uint64_t event_count;
+    uint64_t event_count;  /* of the transactions */
+    uint64_t staged_count; /* events that wait for their commit line */
+    uint64_t receipt_count;
     uint64_t offset_count;
     uint64_t quarantine_count;
     uint64_t audit_count;

@@ -94,6 +94,8 @@
     X(RECEIPT_LAST, "SELECT " DP_PG_RECEIPT_COLUMNS ", pipeline, source, identity, idempotency_key "         \
                     "FROM dpone_receipt WHERE stream_id = $1::bigint "                                       \
                     "ORDER BY created_at_us DESC, receipt_id DESC LIMIT 1")                                  \
+    X(RECEIPT_LIST, "SELECT " DP_PG_RECEIPT_COLUMNS ", pipeline, source, identity, idempotency_key "         \
+                    "FROM dpone_receipt WHERE stream_id = $1::bigint ORDER BY created_at_us, receipt_id")    \
     X(RECEIPT_INSERT,                                                                                        \
       "INSERT INTO dpone_receipt (pipeline, source, identity, idempotency_key, stream_id, batch_id, "        \
       "staged, http_status, body, created_at_us) VALUES ($1::text, $2::text, $3::text, $4::text, "           \

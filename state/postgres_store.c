@@ -658,22 +658,32 @@ static dp_status events_prune(dp_store *store, int64_t stream_id, dp_error *erro
 /* --- receipts ---------------------------------------------------------------------------------------------
  */
 
-static dp_status keep_receipt(const PGresult *r, dp_arena *arena, dp_receipt_row *receipt, dp_error *error)
+/* The body points into the result. */
+static dp_status read_receipt(const PGresult *r, dp_receipt_row *receipt, dp_error *error)
 {
     dp_slice batch_id = dp_pg_get_slice(r, 0, 1);
-    dp_slice body = dp_pg_get_slice(r, 0, 4);
     if (batch_id.length != sizeof receipt->batch_id) {
         return dp_error_set(error, DP_STATUS_DATA, "state database: a batch id of %zu bytes",
                             batch_id.length);
     }
-    if (!keep(arena, &body)) return no_memory(error);
     receipt->stream_id = dp_pg_get_i64(r, 0, 0);
     memcpy(receipt->batch_id, batch_id.data, sizeof receipt->batch_id);
     receipt->staged = dp_pg_get_bool(r, 0, 2);
     receipt->http_status = (unsigned)dp_pg_get_i64(r, 0, 3);
-    receipt->body = body;
+    receipt->body = dp_pg_get_slice(r, 0, 4);
     receipt->created_at_us = dp_pg_get_i64(r, 0, 5);
     return DP_STATUS_OK;
+}
+
+/* With what it is found by, too. */
+static dp_status read_whole_receipt(const PGresult *r, dp_receipt_row *receipt, dp_error *error)
+{
+    dp_slice identity = dp_pg_get_slice(r, 0, 8);
+    receipt->pipeline = dp_pg_get_slice(r, 0, 6);
+    receipt->source = dp_pg_get_slice(r, 0, 7);
+    receipt->idempotency_key = dp_pg_get_slice(r, 0, 9);
+    if (!dp_identity_parse(identity, &receipt->identity)) return unreadable(error, "identity", identity);
+    return read_receipt(r, receipt, error);
 }
 
 static void receipt_expect(dp_store *store, const dp_receipt_row *receipt)
@@ -694,8 +704,11 @@ static dp_status receipt_find(dp_store *store, dp_receipt_row *receipt, dp_arena
         status = dp_pg_run(session, DP_PG_RECEIPT_FIND, &params, &result, error);
     }
     if (status != DP_STATUS_OK) return status;
-    status = PQntuples(result) == 0 ? DP_STATUS_NOT_FOUND : keep_receipt(result, arena, receipt, error);
+    dp_receipt_row found = *receipt;
+    status = PQntuples(result) == 0 ? DP_STATUS_NOT_FOUND : read_receipt(result, &found, error);
+    if (status == DP_STATUS_OK && !keep(arena, &found.body)) status = no_memory(error);
     PQclear(result);
+    if (status == DP_STATUS_OK) *receipt = found;
     return status;
 }
 
@@ -727,6 +740,24 @@ static dp_status receipts_delete(dp_store *store, int64_t stream_id, int64_t bef
     return dp_pg_queue(dp_pg_session_of(store), DP_PG_RECEIPTS_DELETE, &params, error);
 }
 
+static dp_status visit_receipt(void *context, const PGresult *result, dp_error *error)
+{
+    const dp_row_visitor *visitor = context;
+    dp_receipt_row row = {.stream_id = 0};
+    dp_status status = read_whole_receipt(result, &row, error);
+    return status == DP_STATUS_OK ? visitor->receipt(visitor->context, &row, error) : status;
+}
+
+static dp_status receipt_list(dp_store *store, int64_t stream_id, const dp_row_visitor *visitor,
+                              dp_error *error)
+{
+    dp_pg_params params = {.count = 0};
+    dp_row_visitor copy = *visitor;
+    dp_pg_add_i64(&params, stream_id);
+    return dp_pg_each(dp_pg_session_of(store), DP_PG_RECEIPT_LIST, &params, visit_receipt, &copy, NULL,
+                      error);
+}
+
 static dp_status receipt_last(dp_store *store, int64_t stream_id, dp_arena *arena, dp_receipt_row *receipt,
                               dp_error *error)
 {
@@ -736,16 +767,9 @@ static dp_status receipt_last(dp_store *store, int64_t stream_id, dp_arena *aren
     dp_pg_add_i64(&params, stream_id);
     dp_status status = dp_pg_run(dp_pg_session_of(store), DP_PG_RECEIPT_LAST, &params, &result, error);
     if (status != DP_STATUS_OK) return status;
-    status = PQntuples(result) == 0 ? DP_STATUS_NOT_FOUND : keep_receipt(result, arena, &found, error);
-    if (status == DP_STATUS_OK) {
-        dp_slice identity = dp_pg_get_slice(result, 0, 8);
-        found.pipeline = dp_pg_get_slice(result, 0, 6);
-        found.source = dp_pg_get_slice(result, 0, 7);
-        found.idempotency_key = dp_pg_get_slice(result, 0, 9);
-        if (!dp_identity_parse(identity, &found.identity)) status = unreadable(error, "identity", identity);
-    }
+    status = PQntuples(result) == 0 ? DP_STATUS_NOT_FOUND : read_whole_receipt(result, &found, error);
     if (status == DP_STATUS_OK && !(keep(arena, &found.pipeline) && keep(arena, &found.source) &&
-                                    keep(arena, &found.idempotency_key))) {
+                                    keep(arena, &found.idempotency_key) && keep(arena, &found.body))) {
         status = no_memory(error);
     }
     PQclear(result);
@@ -786,6 +810,7 @@ const dp_store_driver dp_store_postgres = {
     .receipt_insert = receipt_insert,
     .receipts_drop_staged = receipts_drop_staged,
     .receipts_delete = receipts_delete,
+    .receipt_list = receipt_list,
     .receipt_last = receipt_last,
     .offset_find = dp_pg_offset_find,
     .offset_save = dp_pg_offset_save,

@@ -58,6 +58,9 @@
     X(RECEIPT_LAST,                                                                                          \
       "SELECT stream_id, batch_id, staged, http_status, body, created_at_us FROM dpone_receipt "             \
       "WHERE stream_id = ?1 ORDER BY created_at_us DESC, receipt_id DESC LIMIT 1")                           \
+    X(RECEIPT_LIST,                                                                                          \
+      "SELECT stream_id, batch_id, staged, http_status, body, created_at_us, pipeline, source, identity, "   \
+      "idempotency_key FROM dpone_receipt WHERE stream_id = ?1 ORDER BY created_at_us, receipt_id")          \
     X(RECEIPT_INSERT,                                                                                        \
       "INSERT INTO dpone_receipt (pipeline, source, identity, idempotency_key, stream_id, batch_id, "        \
       "staged, http_status, body, created_at_us) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)")          \
@@ -203,6 +206,8 @@ dp_status sqlite_receipt_find(dp_store *store, dp_receipt_row *receipt, dp_arena
 dp_status sqlite_receipt_insert(dp_store *store, const dp_receipt_row *receipt, dp_error *error);
 dp_status sqlite_receipts_drop_staged(dp_store *store, int64_t stream_id, dp_error *error);
 dp_status sqlite_receipts_delete(dp_store *store, int64_t stream_id, int64_t before_us, dp_error *error);
+dp_status sqlite_receipt_list(dp_store *store, int64_t stream_id, const dp_row_visitor *visitor,
+                              dp_error *error);
 dp_status sqlite_receipt_last(dp_store *store, int64_t stream_id, dp_arena *arena, dp_receipt_row *receipt,
                               dp_error *error);
 

@@ -344,6 +344,7 @@ dp_status sqlite_events_delete(dp_store *store, int64_t stream_id, dp_number_ran
 
 /* --- receipts ------------------------------------------------------------------------------------------ */
 
+/* The body is copied into the arena, if there is one. */
 static dp_status read_receipt(sqlite_store *self, sqlite3_stmt *row, dp_arena *arena, dp_receipt_row *receipt,
                               dp_error *error)
 {
@@ -352,7 +353,7 @@ static dp_status read_receipt(sqlite_store *self, sqlite3_stmt *row, dp_arena *a
         return dp_error_set(error, DP_STATUS_DATA, "a receipt in '%s' has no valid batch id", self->path);
     }
     dp_slice body = column_text(row, 4);
-    if (!keep(arena, &body)) return dp_error_no_memory(error, "a receipt");
+    if (arena != NULL && !keep(arena, &body)) return dp_error_no_memory(error, "a receipt");
     memcpy(receipt->batch_id, batch_id, DP_SHA256_BYTES);
     receipt->stream_id = sqlite3_column_int64(row, 0);
     receipt->staged = sqlite3_column_int(row, 2) != 0;
@@ -382,6 +383,38 @@ dp_status sqlite_receipt_find(dp_store *store, dp_receipt_row *receipt, dp_arena
     bind_text(row, 3, dp_identity_text(receipt->identity));
     bind_text(row, 4, receipt->idempotency_key);
     return one_receipt(self, row, arena, receipt, error);
+}
+
+static dp_status visit_receipt(sqlite_store *self, sqlite3_stmt *row, const dp_row_visitor *visitor,
+                               dp_error *error)
+{
+    dp_receipt_row receipt = {.pipeline = column_text(row, 6),
+                              .source = column_text(row, 7),
+                              .idempotency_key = column_text(row, 9)};
+    dp_slice identity = column_text(row, 8);
+    if (!dp_identity_parse(identity, &receipt.identity)) {
+        return dp_error_set(error, DP_STATUS_DATA, "a receipt in '%s' has the unknown identity '%.*s'",
+                            self->path, DP_SLICE_PRINT(identity));
+    }
+    dp_status status = read_receipt(self, row, NULL, &receipt, error);
+    return status == DP_STATUS_OK ? visitor->receipt(visitor->context, &receipt, error) : status;
+}
+
+dp_status sqlite_receipt_list(dp_store *store, int64_t stream_id, const dp_row_visitor *visitor,
+                              dp_error *error)
+{
+    sqlite_store *self = (sqlite_store *)store;
+    const char *doing = "list receipts";
+    dp_status status = DP_STATUS_OK;
+    int code = SQLITE_DONE;
+    sqlite3_stmt *row = sqlite_statement_of(self, STATEMENT_RECEIPT_LIST, doing, error);
+    if (row == NULL) return unprepared(error);
+    sqlite3_bind_int64(row, 1, stream_id);
+    while (status == DP_STATUS_OK && (code = sqlite3_step(row)) == SQLITE_ROW) {
+        status = visit_receipt(self, row, visitor, error);
+    }
+    dp_status ended = sqlite_end(self, row, code, doing, error);
+    return status == DP_STATUS_OK ? ended : sqlite_visited(status, error);
 }
 
 dp_status sqlite_receipt_last(dp_store *store, int64_t stream_id, dp_arena *arena, dp_receipt_row *receipt,

@@ -392,6 +392,7 @@ const dp_store_driver dp_store_sqlite = {
     .receipt_insert = sqlite_receipt_insert,
     .receipts_drop_staged = sqlite_receipts_drop_staged,
     .receipts_delete = sqlite_receipts_delete,
+    .receipt_list = sqlite_receipt_list,
     .receipt_last = sqlite_receipt_last,
     .offset_find = sqlite_offset_find,
     .offset_save = sqlite_offset_save,

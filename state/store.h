@@ -180,6 +180,7 @@ typedef struct dp_row_visitor {
     dp_status (*transaction)(void *context, const dp_transaction_row *row, dp_error *error);
     /* transaction_id and ordinal are not stored with an event: data NULL and 0 here. */
     dp_status (*event)(void *context, int64_t number, const dp_event *row, dp_error *error);
+    dp_status (*receipt)(void *context, const dp_receipt_row *row, dp_error *error);
     dp_status (*offset)(void *context, const dp_offset_row *row, dp_error *error);
     dp_status (*quarantine)(void *context, const dp_quarantine_row *row, dp_error *error);
     dp_status (*audit)(void *context, const dp_audit_row *row, dp_error *error);
@@ -292,6 +293,9 @@ struct dp_store_driver {
     dp_status (*receipts_drop_staged)(dp_store *store, int64_t stream_id, dp_error *error);
     /* Required. Deletes a stream's receipts created before a time, staged ones excepted. */
     dp_status (*receipts_delete)(dp_store *store, int64_t stream_id, int64_t before_us, dp_error *error);
+    /* Required. All of a stream, oldest first. */
+    dp_status (*receipt_list)(dp_store *store, int64_t stream_id, const dp_row_visitor *visitor,
+                              dp_error *error);
     /* Required. The body of the stream's newest receipt, into the arena. NOT_FOUND. */
     dp_status (*receipt_last)(dp_store *store, int64_t stream_id, dp_arena *arena, dp_receipt_row *receipt,
                               dp_error *error);

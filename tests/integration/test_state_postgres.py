@@ -311,7 +311,8 @@ class CopyTest(unittest.TestCase):
                 lines += transaction(900 + number, f"0/{number * 0x1000:X}", 2)
             lines += transaction(5000, "0/F000000", 40, before={"id": 1, "note": "caf\u00e9 \u2028 \\"}, metadata={"a": [1, None]},
                                  unchanged=["blob"], operation="update", sequence=3)
-            self.assertEqual(Batch(lines, "0/F000000", pipeline=name).send(server, pipeline=name)[0], 200)
+            self.answered = Batch(lines, "0/F000000", pipeline=name)
+            self.assertEqual(self.answered.send(server, pipeline=name)[0], 200)
             lines = transaction(5001, "0/F100000", 6)
             self.assertEqual(Batch(lines[:3], pipeline=name).send(server, pipeline=name)[0], 200)
         path = "/v1/pipelines/orders/offsets/postgres_logical/*/*"
@@ -326,7 +327,7 @@ class CopyTest(unittest.TestCase):
             first.stop()
             database = state_dsn(new_schema())
             there, _ = self.copy(f"sqlite:{first.directory}/first.db", database)
-            self.assertIn("events 5276\n", there)
+            self.assertIn("events 5276\nstaged 6\nreceipts 4\n", there)
             back, _ = self.copy(database, f"sqlite:{first.directory}/second.db")
             self.assertEqual(there, back)
             for state in (database, "sqlite:second.db"):
@@ -336,8 +337,15 @@ class CopyTest(unittest.TestCase):
                 self.assertEqual([pipeline.journal(server.url, name) for name in ("orders", "p2")], journals)
                 _, _, row = server.json("GET", "/v1/pipelines/orders/offsets/postgres_logical/*/*")
                 self.assertEqual(row["token"], "0/4000")
-                reply = Batch(transaction(5001, "0/F100000", 6), "0/F100000").send(server)  # was staged: all of it again
+                self.assertEqual(self.answered.send(server, pipeline="p2")[1]["Idempotency-Replayed"], "true")
+                lines = transaction(5001, "0/F100000", 6)
+                self.assertEqual(Batch(lines[:3]).send(server)[1]["Idempotency-Replayed"], "true")
+                reply = Batch(lines[3:], "0/F100000").send(server)  # the rest of what was under way
+                self.assertEqual((reply[0], reply[2]["accepted"], reply[2]["load_status"]), (200, 3, "committed"), reply[2])
+                reply = Batch(lines, "0/F100000", pipeline="p2").send(server, pipeline="p2")  # or all of it again
                 self.assertEqual((reply[0], reply[2]["accepted"]), (200, 6), reply[2])
+                for name in ("orders", "p2"):
+                    self.assertEqual([json.loads(line) for line in pipeline.journal(server.url, name)[-7:]], lines)
                 reply = Batch(transaction(901, "0/1000", 2), "0/1000").send(server)
                 self.assertEqual((reply[0], reply[2]["duplicates"]), (200, 2), reply[2])
                 server.stop()
