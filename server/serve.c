@@ -227,6 +227,8 @@ static dp_status open_state(running *run, dp_error *error)
         .state_dsn = dsn,
         .max_batch_bytes = (size_t)dp_settings_number(settings, DP_SETTING_MAX_BATCH_BYTES),
         .max_event_bytes = (size_t)dp_settings_number(settings, DP_SETTING_MAX_EVENT_BYTES),
+        .writer_count = (unsigned)dp_settings_number(settings, DP_SETTING_STATE_WRITERS),
+        .reader_count = (unsigned)dp_settings_number(settings, DP_SETTING_STATE_READERS),
         .migrate = true,
     };
     return dp_journal_api_open(&options, &run->journal, error);

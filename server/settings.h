@@ -69,7 +69,11 @@ typedef enum dp_setting_kind {
     X(MAX_BATCH_BYTES, "max-batch-bytes", "SERVER_MAX_BATCH_BYTES", NULL, "16777216", NUMBER, 1024,          \
       1073741824, NULL, false, "BYTES", "largest batch; more is 413")                                        \
     X(MAX_EVENT_BYTES, "max-event-bytes", "SERVER_MAX_EVENT_BYTES", NULL, "8388608", NUMBER, 1024,           \
-      1073741824, NULL, false, "BYTES", "largest single event of a batch")
+      1073741824, NULL, false, "BYTES", "largest single event of a batch")                                   \
+    X(STATE_WRITERS, "state-writers", "SERVER_STATE_WRITERS", NULL, "4", NUMBER, 1, 16, NULL, false,         \
+      "COUNT", "connections to a PostgreSQL state for writing, 1-16; SQLite has one")                        \
+    X(STATE_READERS, "state-readers", "SERVER_STATE_READERS", NULL, "4", NUMBER, 1, 16, NULL, false,         \
+      "COUNT", "connections to the state for reading, 1-16")
 
 typedef enum dp_setting {
 #define DP_SETTING_ENUM(id, flag, environment, bare, fallback, kind, minimum, maximum, choices, live,        \
