@@ -91,7 +91,9 @@ static dp_status on_record(void *context, const dp_record *record, dp_error *err
     run->summary->record_count++;
     dp_status status = dp_decoder_feed(run->decoder, record, error);
     if (status != DP_STATUS_OK && status != DP_STATUS_IO) {
-        dp_error_while(error, "decoding line %llu", (unsigned long long)dp_capture_reader_line(run->reader));
+        dp_error_while(error, "decoding line %llu, byte %llu",
+                       (unsigned long long)dp_capture_reader_line(run->reader),
+                       (unsigned long long)dp_capture_reader_offset(run->reader));
     }
     return status;
 }

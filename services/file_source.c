@@ -43,8 +43,9 @@ static dp_status on_record(void *context, const dp_record *record, dp_error *err
     file_source *source = context;
     dp_status status = source->sink->record(source->sink->context, record, error);
     if (status == DP_STATUS_DATA || status == DP_STATUS_POISON) {
-        dp_error_while(error, "decoding line %llu of '%s'",
-                       (unsigned long long)dp_capture_reader_line(source->reader), source->input.name);
+        dp_error_while(error, "decoding line %llu, byte %llu of '%s'",
+                       (unsigned long long)dp_capture_reader_line(source->reader),
+                       (unsigned long long)dp_capture_reader_offset(source->reader), source->input.name);
     }
     return status;
 }

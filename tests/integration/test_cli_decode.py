@@ -135,6 +135,8 @@ class DecodeTest(unittest.TestCase):
         self.assert_refused(decode("/tmp"), 2, "'/tmp' is a directory")
         self.assert_refused(decode(stdin=b"\x7fELF\0\0\0"), 4)
         self.assert_refused(decode(stdin=b'{"a": 1}\n'), 4)
+        bad = b"0/1,5,BEGIN 5\n0/2,5,\"table public.t: INSERT: a[integer\"\n"
+        self.assert_refused(decode(stdin=bad), 4, "line 2, byte 14")
 
     def test_bad_options(self):
         self.assert_refused(decode("--unique-key", "orders=id"), 2, "--unique-key 'orders=id'", "schema.table=column")
