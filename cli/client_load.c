@@ -173,35 +173,29 @@ static void put_real(dp_json_writer *json, const char *key, double value)
     dp_json_raw(json, dp_slice_make(text, (size_t)length));
 }
 
-static void put_count(dp_json_writer *json, const char *key, uint64_t value)
-{
-    dp_json_key(json, key);
-    dp_json_u64(json, value);
-}
-
 static void append_json(const load_run *run, const dp_client_stats *stats, dp_buffer *out)
 {
     dp_json_writer writer = dp_json_writer_compact(out);
     dp_json_writer *json = &writer;
     dp_json_begin_object(json);
-    put_count(json, "operations", run->ended);
-    put_count(json, "failed", run->failed);
-    put_count(json, "concurrency", run->load->concurrency);
+    dp_json_member_u64(json, "operations", run->ended);
+    dp_json_member_u64(json, "failed", run->failed);
+    dp_json_member_u64(json, "concurrency", run->load->concurrency);
     put_real(json, "seconds", (double)run->took_us / 1e6);
     dp_json_key(json, "outcomes");
     dp_json_begin_array(json);
     for (size_t i = 0; i < run->outcome_count; i++) {
         const outcome_count *outcome = &run->outcomes[i];
         dp_json_begin_object(json);
-        dp_json_key(json, "kind");
-        dp_json_text(json, outcome->kind == DP_CLIENT_OK ? NULL : dp_client_kind_name(outcome->kind));
+        dp_json_member_text(json, "kind",
+                            outcome->kind == DP_CLIENT_OK ? NULL : dp_client_kind_name(outcome->kind));
         dp_json_key(json, "status");
         if (outcome->http_status == 0) {
             dp_json_null(json);
         } else {
             dp_json_i64(json, outcome->http_status);
         }
-        put_count(json, "count", outcome->count);
+        dp_json_member_u64(json, "count", outcome->count);
         dp_json_end_object(json);
     }
     dp_json_end_array(json);
@@ -211,15 +205,14 @@ static void append_json(const load_run *run, const dp_client_stats *stats, dp_bu
         put_real(json, percentiles[i].key, percentile_ms(run, percentiles[i].per_mille));
     }
     dp_json_end_object(json);
-    put_count(json, "attempts", stats->attempts);
-    put_count(json, "retries", stats->retries);
+    dp_json_member_u64(json, "attempts", stats->attempts);
+    dp_json_member_u64(json, "retries", stats->retries);
     dp_json_key(json, "breaker");
     dp_json_begin_object(json);
-    dp_json_key(json, "state");
-    dp_json_text(json, stats->breaker_state);
-    put_count(json, "opened", stats->breaker_opened);
-    put_count(json, "half_opened", stats->breaker_half_opened);
-    put_count(json, "closed", stats->breaker_closed);
+    dp_json_member_text(json, "state", stats->breaker_state);
+    dp_json_member_u64(json, "opened", stats->breaker_opened);
+    dp_json_member_u64(json, "half_opened", stats->breaker_half_opened);
+    dp_json_member_u64(json, "closed", stats->breaker_closed);
     dp_json_end_object(json);
     dp_json_end_object(json);
     dp_buffer_append_byte(out, '\n');

@@ -27,11 +27,7 @@ static const dp_option options[] = {
      .help = "the pipeline whose stored offset is compared with the slot"},
     DP_OPTION_SERVER,
     DP_OPTION_TOKEN_FILE,
-    {.name = "format",
-     .argument = "FORMAT",
-     .help = "for people or JSON",
-     .default_text = "text",
-     .choices = "text|json"},
+    DP_OPTION_FORMAT,
     {.name = NULL},
 };
 
@@ -180,7 +176,7 @@ static dp_status examine(const dp_invocation *invocation, doctor *self, dp_error
 static dp_status run(dp_invocation *invocation, int *exit_code, dp_error *error)
 {
     doctor self = {.text = DP_BUFFER_INIT(64u << 20)};
-    self.is_json = strcmp(dp_invocation_text(invocation, "format"), "json") == 0;
+    self.is_json = dp_wants_json(invocation);
     self.json = dp_json_writer_pretty(&self.text);
     dp_status status = dp_live_source_require(invocation, error);
     if (status != DP_STATUS_OK) return status;

@@ -8,7 +8,7 @@ static const dp_option options[] = {
     DP_OPTION_PIPELINE,
     DP_OPTION_JOURNAL_SERVER,
     DP_OPTION_STATE,
-    DP_OPTION_JOURNAL_TOKEN_FILE,
+    DP_OPTION_TOKEN_FILE,
     DP_OPTION_SOURCE_ID,
     DP_OPTION_BACKEND,
     {.name = "output", .argument = "PATH", .help = "the artifact to write; must not exist", .required = true},
@@ -36,25 +36,16 @@ static void show_progress(void *context, uint64_t events)
     dp_progress_line_show(context, "%llu lines exported", (unsigned long long)events);
 }
 
-static void put_count(dp_json_writer *json, const char *key, uint64_t count)
-{
-    dp_json_key(json, key);
-    dp_json_u64(json, count);
-}
-
 static dp_status print_summary(const char *path, const dp_export_summary *summary, dp_error *error)
 {
     dp_buffer out = DP_BUFFER_INIT(1 << 16);
     dp_json_writer json = dp_json_writer_compact(&out);
     dp_json_begin_object(&json);
-    dp_json_key(&json, "artifact");
-    dp_json_text(&json, path);
-    dp_json_key(&json, "from");
-    dp_json_text(&json, summary->has_from ? summary->from.token : NULL);
-    dp_json_key(&json, "to");
-    dp_json_text(&json, summary->to.token);
-    put_count(&json, "transactions", summary->totals.transaction_count);
-    put_count(&json, "events", summary->totals.event_count);
+    dp_json_member_text(&json, "artifact", path);
+    dp_json_member_text(&json, "from", summary->has_from ? summary->from.token : NULL);
+    dp_json_member_text(&json, "to", summary->to.token);
+    dp_json_member_u64(&json, "transactions", summary->totals.transaction_count);
+    dp_json_member_u64(&json, "events", summary->totals.event_count);
     dp_json_end_object(&json);
     dp_buffer_append_byte(&out, '\n');
     return dp_print_and_release(&out, error);

@@ -13,7 +13,7 @@ static const dp_option options[] = {
     {.name = "consumer", .argument = "NAME", .help = "whose offset is read and committed", .required = true},
     DP_OPTION_JOURNAL_SERVER,
     DP_OPTION_STATE,
-    DP_OPTION_JOURNAL_TOKEN_FILE,
+    DP_OPTION_TOKEN_FILE,
     DP_OPTION_SOURCE_ID,
     DP_OPTION_BACKEND,
     {.name = "exec",
@@ -33,14 +33,6 @@ static const dp_option options[] = {
     {.name = "until-end", .help = "end when nothing is left instead of waiting for more"},
     {.name = NULL},
 };
-
-static volatile sig_atomic_t stop_requested;
-
-static void on_stop_signal(int signal_number)
-{
-    (void)signal_number;
-    stop_requested = 1;
-}
 
 static dp_status print_lines(void *context, dp_slice lines, dp_error *error)
 {
@@ -125,16 +117,6 @@ static dp_status print_summary(const dp_follow_summary *summary, bool to_stderr,
     return DP_STATUS_OK;
 }
 
-static void install_signals(void)
-{
-    struct sigaction stop = {.sa_handler = on_stop_signal};
-    struct sigaction ignore = {.sa_handler = SIG_IGN};
-    sigemptyset(&stop.sa_mask);
-    sigaction(SIGTERM, &stop, NULL);
-    sigaction(SIGINT, &stop, NULL);
-    sigaction(SIGPIPE, &ignore, NULL); /* a program may end before it has read everything */
-}
-
 static dp_status run(dp_invocation *invocation, int *exit_code, dp_error *error)
 {
     const char *program = dp_invocation_text(invocation, "exec");
@@ -148,7 +130,7 @@ static dp_status run(dp_invocation *invocation, int *exit_code, dp_error *error)
         .stream = dp_journal_stream_choice(invocation),
         .consumer = dp_invocation_text(invocation, "consumer"),
         .until_end = dp_invocation_switch(invocation, "until-end"),
-        .stop = &stop_requested,
+        .stop = dp_stop_on_signals(),
         .context = command,
         .take = program == NULL ? print_lines : run_program,
     };
@@ -160,7 +142,7 @@ static dp_status run(dp_invocation *invocation, int *exit_code, dp_error *error)
     if (status == DP_STATUS_OK) status = dp_journal_of_options(invocation, true, &follow.link, error);
     if (status != DP_STATUS_OK) return status;
     follow.poll_ms = (unsigned)poll_ms;
-    install_signals();
+    signal(SIGPIPE, SIG_IGN); /* a program may end before it has read everything */
     dp_follow_summary summary;
     status = dp_follow(&follow, &summary, error);
     dp_error print_error = DP_ERROR_INIT;

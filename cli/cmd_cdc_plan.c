@@ -1,6 +1,7 @@
 /* dpone cdc plan: reads names from the command line, asks for the setup SQL, renders it. */
 #include "cdc/setup_sql.h"
 #include "cli/commands.h"
+#include "cli/common_options.h"
 
 static const dp_option options[] = {
     {.name = "backend",
@@ -40,11 +41,7 @@ static const dp_option options[] = {
     {.name = "supports-net-changes",
      .help = "also keep what net changes need: a primary key or unique index (mssql_cdc)"},
     {.name = "track-columns-updated", .help = "also record which columns changed (mssql_change_tracking)"},
-    {.name = "format",
-     .argument = "FORMAT",
-     .help = "a script or JSON",
-     .default_text = "text",
-     .choices = "text|json"},
+    DP_OPTION_FORMAT,
     {.name = NULL},
 };
 
@@ -147,7 +144,7 @@ static dp_status run(dp_invocation *invocation, int *exit_code, dp_error *error)
     dp_status status = read_request(invocation, arena, &request, error);
     if (status == DP_STATUS_OK) status = dp_setup_plan_make(&request, arena, &plan, error);
     if (status == DP_STATUS_OK) {
-        if (strcmp(dp_invocation_text(invocation, "format"), "json") == 0) {
+        if (dp_wants_json(invocation)) {
             dp_setup_plan_write_json(&plan, &out);
         } else {
             dp_setup_plan_write_sql(&plan, &out);

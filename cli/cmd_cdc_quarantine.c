@@ -11,17 +11,12 @@
 #include "services/output.h"
 #include "services/quarantine.h"
 
-#define JOURNAL_OPTIONS                                                                                      \
-    DP_OPTION_PIPELINE, DP_OPTION_JOURNAL_SERVER, DP_OPTION_STATE, DP_OPTION_JOURNAL_TOKEN_FILE
+#define JOURNAL_OPTIONS DP_OPTION_PIPELINE, DP_OPTION_JOURNAL_SERVER, DP_OPTION_STATE, DP_OPTION_TOKEN_FILE
 #define ID_OPTION                                                                                            \
     {                                                                                                        \
         .name = "id", .argument = "NUMBER",                                                                  \
         .help = "the entry, as list shows it; may be given more than once", .repeatable = true,              \
         .required = true                                                                                     \
-    }
-#define WHO_OPTION                                                                                           \
-    {                                                                                                        \
-        .name = "who", .argument = "NAME", .help = "who does this, for the audit [default: the user]"        \
     }
 
 #define MAX_OUTPUT_BYTES ((size_t)1 << 30)
@@ -128,11 +123,7 @@ static const dp_option list_options[] = {
      .help = "which entries",
      .choices = "open|replayed|discarded|all",
      .default_text = "open"},
-    {.name = "format",
-     .argument = "FORMAT",
-     .help = "text for people or JSON for programs",
-     .choices = "text|json",
-     .default_text = "text"},
+    DP_OPTION_FORMAT,
     {.name = NULL},
 };
 
@@ -159,7 +150,7 @@ static dp_status run_list(dp_invocation *invocation, int *exit_code, dp_error *e
     size_t index;
     (void)exit_code;
     dp_buffer out = DP_BUFFER_INIT(MAX_OUTPUT_BYTES);
-    bool is_json = strcmp(dp_invocation_text(invocation, "format"), "json") == 0;
+    bool is_json = dp_wants_json(invocation);
     dp_status status = open_entries(invocation, false, &link, &answer, error);
     json_array_foreach(entries_of(answer), index, entry)
     {
@@ -335,10 +326,8 @@ static const dp_option replay_options[] = {
     {.name = "endpoint",
      .argument = "URL",
      .help = "where to deliver [default: the server; needed with --state]"},
-    {.name = "endpoint-token-file",
-     .argument = "FILE",
-     .help = "file that holds the endpoint's bearer token"},
-    WHO_OPTION,
+    DP_OPTION_ENDPOINT_TOKEN_FILE,
+    DP_OPTION_WHO,
     {.name = "why", .argument = "TEXT", .help = "how it was mended, for the audit", .required = true},
     {.name = NULL},
 };
@@ -371,15 +360,11 @@ static dp_status open_sink(const dp_invocation *invocation, dp_buffer *token, dp
                            dp_error *error)
 {
     const char *endpoint = dp_invocation_text(invocation, "endpoint");
-    const char *token_file = dp_invocation_text(invocation, "endpoint-token-file");
+    const char *option = "endpoint-token-file";
     if (endpoint == NULL && dp_invocation_given(invocation, "state"))
         return dp_error_set(error, DP_STATUS_USAGE, "--state: expected --endpoint beside it");
-    dp_status status = DP_STATUS_OK;
-    if (token_file != NULL) {
-        status = dp_journal_token_of_file("endpoint-token-file", token_file, token, error);
-    } else if (endpoint == NULL) {
-        status = dp_journal_token(invocation, token, error);
-    }
+    if (endpoint == NULL && !dp_invocation_given(invocation, "endpoint-token-file")) option = "token-file";
+    dp_status status = dp_token_of_option(invocation, option, token, error);
     if (status != DP_STATUS_OK) return status;
     dp_http_sink_options http = {
         .server_url = endpoint == NULL ? dp_invocation_text(invocation, "server") : endpoint,
@@ -504,7 +489,7 @@ const dp_command dp_command_cdc_quarantine_replay = {
 
 static const dp_option discard_options[] = {
     JOURNAL_OPTIONS, ID_OPTION,
-    WHO_OPTION,      {.name = "why", .argument = "TEXT", .help = "why, for the audit", .required = true},
+    DP_OPTION_WHO,   {.name = "why", .argument = "TEXT", .help = "why, for the audit", .required = true},
     {.name = NULL},
 };
 

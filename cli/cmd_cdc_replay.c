@@ -1,5 +1,4 @@
 /* dpone cdc replay: plan from live facts, then the plan's steps. */
-#include <signal.h>
 
 #include "cli/commands.h"
 #include "cli/journal_options.h"
@@ -11,7 +10,7 @@ static const dp_option options[] = {
     DP_OPTION_PIPELINE,
     DP_OPTION_JOURNAL_SERVER,
     DP_OPTION_STATE,
-    DP_OPTION_JOURNAL_TOKEN_FILE,
+    DP_OPTION_TOKEN_FILE,
     DP_OPTION_SOURCE_ID,
     DP_OPTION_BACKEND,
     {.name = "artifact-uri",
@@ -21,9 +20,7 @@ static const dp_option options[] = {
      .argument = "URL",
      .help = "where to deliver: anything that answers batches with receipts",
      .required = true},
-    {.name = "endpoint-token-file",
-     .argument = "FILE",
-     .help = "file that holds the endpoint's bearer token"},
+    DP_OPTION_ENDPOINT_TOKEN_FILE,
     {.name = "replay-from",
      .argument = "TOKEN",
      .help = "start of the window, exclusive: the end of what stays as it is",
@@ -39,11 +36,8 @@ static const dp_option options[] = {
      .argument = "EVENTS",
      .help = "send at most so many events a second; 0: no limit",
      .default_text = "0"},
-    {.name = "batch-events",
-     .argument = "COUNT",
-     .help = "send a batch after so many events",
-     .default_text = "2000"},
-    {.name = "batch-bytes", .argument = "BYTES", .help = "or after so many bytes", .default_text = "1048576"},
+    DP_OPTION_BATCH_EVENTS,
+    DP_OPTION_BATCH_BYTES,
     {.name = "attempts",
      .argument = "COUNT",
      .help = "deliveries of one batch before giving up; each retries by itself too",
@@ -58,29 +52,9 @@ static const dp_option options[] = {
      .default_text = "dpone-replay.jsonl"},
     {.name = "who", .argument = "NAME", .help = "who does this, for the record [default: the user]"},
     {.name = "why", .argument = "TEXT", .help = "why, for the record"},
-    {.name = "format",
-     .argument = "FORMAT",
-     .help = "how a plan is printed: Markdown for people or JSON for programs",
-     .choices = "md|json",
-     .default_text = "md"},
+    DP_OPTION_PLAN_FORMAT,
     {.name = NULL},
 };
-
-static volatile sig_atomic_t stop_requested;
-
-static void on_stop_signal(int signal_number)
-{
-    (void)signal_number;
-    stop_requested = 1;
-}
-
-static void install_stop_signals(void)
-{
-    struct sigaction action = {.sa_handler = on_stop_signal};
-    sigemptyset(&action.sa_mask);
-    sigaction(SIGTERM, &action, NULL);
-    sigaction(SIGINT, &action, NULL);
-}
 
 /* --- telling --- */
 
@@ -107,7 +81,7 @@ static void show_trouble(void *context, const dp_error *trouble)
 static dp_status print_plan(const dp_invocation *invocation, const dp_replay_plan *plan, dp_error *error)
 {
     dp_buffer out = DP_BUFFER_INIT(16u << 20);
-    if (strcmp(dp_invocation_text(invocation, "format"), "json") == 0) {
+    if (dp_wants_json(invocation)) {
         dp_replay_plan_write_json(plan, &out);
     } else {
         dp_replay_plan_write_markdown(plan, &out);
@@ -115,21 +89,14 @@ static dp_status print_plan(const dp_invocation *invocation, const dp_replay_pla
     return dp_print_and_release(&out, error);
 }
 
-static void put_count(dp_json_writer *json, const char *key, uint64_t count)
-{
-    dp_json_key(json, key);
-    dp_json_u64(json, count);
-}
-
 static dp_status print_counts(const dp_replay_counts *counts, dp_error *error)
 {
     dp_buffer out = DP_BUFFER_INIT(4096);
     dp_json_writer json = dp_json_writer_compact(&out);
     dp_json_begin_object(&json);
-    dp_json_key(&json, "dry_run");
-    dp_json_bool(&json, true);
-    put_count(&json, "transactions", counts->transactions);
-    put_count(&json, "events", counts->events);
+    dp_json_member_bool(&json, "dry_run", true);
+    dp_json_member_u64(&json, "transactions", counts->transactions);
+    dp_json_member_u64(&json, "events", counts->events);
     dp_json_end_object(&json);
     dp_buffer_append_byte(&out, '\n');
     return dp_print_and_release(&out, error);
@@ -141,21 +108,16 @@ static dp_status print_summary(const dp_replay_options *replay, const dp_replay_
     dp_buffer out = DP_BUFFER_INIT(1 << 16);
     dp_json_writer json = dp_json_writer_compact(&out);
     dp_json_begin_object(&json);
-    dp_json_key(&json, "replay_id");
-    dp_json_text(&json, summary->replay_id);
-    dp_json_key(&json, "outcome");
-    dp_json_text(&json, "done");
-    dp_json_key(&json, "resumed");
-    dp_json_bool(&json, summary->is_resumed);
-    dp_json_key(&json, "replay_from");
-    dp_json_text(&json, replay->from.token);
-    dp_json_key(&json, "replay_to");
-    dp_json_text(&json, job->to.token);
-    put_count(&json, "transactions", summary->counts.transactions);
-    put_count(&json, "events", summary->counts.events);
-    put_count(&json, "accepted", summary->counts.accepted);
-    put_count(&json, "duplicates", summary->counts.duplicates);
-    put_count(&json, "batches", summary->counts.batches);
+    dp_json_member_text(&json, "replay_id", summary->replay_id);
+    dp_json_member_text(&json, "outcome", "done");
+    dp_json_member_bool(&json, "resumed", summary->is_resumed);
+    dp_json_member_text(&json, "replay_from", replay->from.token);
+    dp_json_member_text(&json, "replay_to", job->to.token);
+    dp_json_member_u64(&json, "transactions", summary->counts.transactions);
+    dp_json_member_u64(&json, "events", summary->counts.events);
+    dp_json_member_u64(&json, "accepted", summary->counts.accepted);
+    dp_json_member_u64(&json, "duplicates", summary->counts.duplicates);
+    dp_json_member_u64(&json, "batches", summary->counts.batches);
     dp_json_end_object(&json);
     dp_buffer_append_byte(&out, '\n');
     return dp_print_and_release(&out, error);
@@ -202,17 +164,11 @@ static dp_status name_endpoint(const char *url, dp_buffer *name, dp_error *error
     return dp_buffer_text(name) == NULL ? dp_error_no_memory(error, "the endpoint") : DP_STATUS_OK;
 }
 
-static dp_status read_endpoint_token(const dp_invocation *invocation, dp_buffer *token, dp_error *error)
-{
-    const char *path = dp_invocation_text(invocation, "endpoint-token-file");
-    return path == NULL ? DP_STATUS_OK : dp_journal_token_of_file("endpoint-token-file", path, token, error);
-}
-
 static dp_status open_endpoint(const dp_invocation *invocation, replay_resources *resources,
                                dp_replay_options *replay, dp_error *error)
 {
     const char *url = dp_invocation_text(invocation, "endpoint");
-    dp_status status = read_endpoint_token(invocation, &resources->token, error);
+    dp_status status = dp_token_of_option(invocation, "endpoint-token-file", &resources->token, error);
     if (status == DP_STATUS_OK) status = name_endpoint(url, &resources->endpoint_name, error);
     if (status != DP_STATUS_OK) return status;
     const char *token = resources->token.length > 0 ? resources->token.data : NULL;
@@ -268,7 +224,6 @@ static dp_status execute(const dp_invocation *invocation, replay_resources *reso
         status = dp_replay_count(replay, job, &counts, error);
         return status == DP_STATUS_OK ? print_counts(&counts, error) : status;
     }
-    install_stop_signals();
     dp_replay_summary summary;
     dp_status status = dp_replay_execute(replay, job, &resources->sink, &summary, error);
     dp_progress_line_end(replay->context);
@@ -287,7 +242,7 @@ static dp_status run(dp_invocation *invocation, int *exit_code, dp_error *error)
         .who = dp_journal_who(invocation, resources.who),
         .why = dp_invocation_text(invocation, "why"),
         .record_path = dp_invocation_text(invocation, "record"),
-        .stop = &stop_requested,
+        .stop = dp_stop_on_signals(),
         .step = show_step,
         .progress = show_progress,
         .trouble = show_trouble,

@@ -1,6 +1,7 @@
 /* dpone cdc replay-plan: reads offsets from the command line, asks the planner, renders its plan. */
 #include "base/utf8.h"
 #include "cli/commands.h"
+#include "cli/common_options.h"
 #include "replay/plan_render.h"
 #include "services/stored_offset.h"
 
@@ -30,11 +31,7 @@ static const dp_option options[] = {
     {.name = "high-watermark", .argument = "TOKEN", .help = "the highest offset that the source has reached"},
     {.name = "artifact-uri", .argument = "URI", .help = "an exported window to read instead of the source"},
     {.name = "allow-rewind", .help = "accept a start that is behind the stored offset"},
-    {.name = "format",
-     .argument = "FORMAT",
-     .help = "Markdown for people or JSON for programs",
-     .default_text = "md",
-     .choices = "md|json"},
+    DP_OPTION_PLAN_FORMAT,
     {.name = NULL},
 };
 
@@ -136,7 +133,7 @@ static dp_status run(dp_invocation *invocation, int *exit_code, dp_error *error)
     if (status != DP_STATUS_OK) return status;
     dp_replay_plan plan = dp_replay_plan_make(&input.request);
     dp_buffer out = DP_BUFFER_INIT(16u << 20);
-    if (strcmp(dp_invocation_text(invocation, "format"), "json") == 0) {
+    if (dp_wants_json(invocation)) {
         dp_replay_plan_write_json(&plan, &out);
     } else {
         dp_replay_plan_write_markdown(&plan, &out);

@@ -1,5 +1,4 @@
 /* dpone cdc run: source -> server -> gate -> offset. */
-#include <signal.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -40,11 +39,8 @@ static const dp_option options[] = {
     DP_OPTION_INPUT_FORMAT,
     DP_OPTION_PLUGIN,
     DP_OPTION_TRUST_NULLS,
-    {.name = "batch-events",
-     .argument = "COUNT",
-     .help = "send a batch after so many events",
-     .default_text = "2000"},
-    {.name = "batch-bytes", .argument = "BYTES", .help = "or after so many bytes", .default_text = "1048576"},
+    DP_OPTION_BATCH_EVENTS,
+    DP_OPTION_BATCH_BYTES,
     {.name = "batch-wait-ms", .argument = "MS", .help = "or after this long", .default_text = "200"},
     {.name = "max-event-bytes",
      .argument = "BYTES",
@@ -81,22 +77,6 @@ static const dp_option options[] = {
     {.name = "strict", .help = "exit with 4 when anything is left in quarantine"},
     {.name = NULL},
 };
-
-static volatile sig_atomic_t stop_requested;
-
-static void on_stop_signal(int signal_number)
-{
-    (void)signal_number;
-    stop_requested = 1;
-}
-
-static void install_stop_signals(void)
-{
-    struct sigaction action = {.sa_handler = on_stop_signal};
-    sigemptyset(&action.sa_mask);
-    sigaction(SIGTERM, &action, NULL);
-    sigaction(SIGINT, &action, NULL);
-}
 
 typedef struct progress_line {
     bool is_terminal;
@@ -236,7 +216,7 @@ static dp_status open_source(const dp_invocation *invocation, run_resources *res
 static dp_status open_sink(const dp_invocation *invocation, dp_buffer *token, dp_batch_sink *sink,
                            dp_error *error)
 {
-    dp_status status = dp_stream_token(invocation, token, error);
+    dp_status status = dp_token_of_option(invocation, "token-file", token, error);
     if (status != DP_STATUS_OK) return status;
     dp_http_sink_options http = {
         .server_url = dp_invocation_text(invocation, "server"),
@@ -362,7 +342,7 @@ static dp_status run_command(dp_invocation *invocation, int *exit_code, dp_error
 {
     run_resources resources = {.source_name = DP_BUFFER_INIT(1024), .token = DP_BUFFER_INIT(8192)};
     progress_line line = {.is_terminal = isatty(STDERR_FILENO) == 1};
-    dp_cdc_run_options run = {.stop = &stop_requested, .report = show_progress, .report_context = &line};
+    dp_cdc_run_options run = {.report = show_progress, .report_context = &line};
     dp_status status = open_resources(invocation, &resources, &run, error);
     if (status == DP_STATUS_OK) {
         run.keys = resources.keys;
@@ -377,7 +357,7 @@ static dp_status run_command(dp_invocation *invocation, int *exit_code, dp_error
                             : DP_ON_POISON_QUARANTINE;
         run.trust_nulls = dp_invocation_switch(invocation, "trust-nulls");
         run.from_start = dp_invocation_switch(invocation, "from-start");
-        install_stop_signals();
+        run.stop = dp_stop_on_signals();
         dp_cdc_run_summary summary = {.has_offset = false};
         status = announce(invocation, &resources, &run.stream, error);
         if (status == DP_STATUS_OK) status = start_monitor(invocation, &resources, &line, &run, error);

@@ -3,6 +3,7 @@
 #include "cdc/postgres_preflight.h"
 #include "cdc/setup_sql.h"
 #include "cli/commands.h"
+#include "cli/common_options.h"
 #include "cli/live_source.h"
 
 static const dp_option options[] = {
@@ -29,11 +30,7 @@ static const dp_option options[] = {
     {.name = "role", .argument = "NAME", .help = "who reads: gets the rights it needs"},
     {.name = "publish-via-partition-root", .help = "publish changes of partitions as changes of their root"},
     {.name = "replica-identity-full", .help = "make updates and deletes carry the whole old row"},
-    {.name = "format",
-     .argument = "FORMAT",
-     .help = "for people or JSON",
-     .default_text = "text",
-     .choices = "text|json"},
+    DP_OPTION_FORMAT,
     {.name = NULL},
 };
 
@@ -113,7 +110,7 @@ static void render(const dp_invocation *invocation, const dp_setup_plan *plan, c
 {
     char position[DP_LSN_TEXT_BYTES];
     dp_lsn_format(slot->confirmed, position);
-    if (strcmp(dp_invocation_text(invocation, "format"), "json") != 0) {
+    if (!dp_wants_json(invocation)) {
         for (size_t i = 0; i < plan->step_count; i++) {
             dp_buffer_append_format(out, "done  %s\n", plan->steps[i].name);
         }

@@ -1,5 +1,4 @@
 /* dpone cdc status: where slot and stored offset stand, and how far they are behind. */
-#include <signal.h>
 #include <stdlib.h>
 
 #include "base/clock.h"
@@ -33,21 +32,9 @@ static const dp_option options[] = {
      .argument = "SECONDS",
      .help = "with --watch: say 'stalled' when the slot has not moved for so long though it is behind",
      .default_text = "60"},
-    {.name = "format",
-     .argument = "FORMAT",
-     .help = "for people, or one JSON object a line",
-     .default_text = "text",
-     .choices = "text|json"},
+    DP_OPTION_FORMAT,
     {.name = NULL},
 };
-
-static volatile sig_atomic_t stop_requested;
-
-static void on_stop_signal(int signal_number)
-{
-    (void)signal_number;
-    stop_requested = 1;
-}
 
 /* One look at everything. */
 typedef struct sample {
@@ -251,7 +238,7 @@ static dp_status show(const dp_invocation *invocation, progress *self, uint64_t 
     if (has_moved) self->moved_us = now->taken_us;
     bool stalled = is_stalled(self, now, stall_s);
     dp_buffer out = DP_BUFFER_INIT(65536);
-    if (strcmp(dp_invocation_text(invocation, "format"), "json") == 0) {
+    if (dp_wants_json(invocation)) {
         render_json(invocation, now, self, stalled, &out);
     } else {
         render_text(invocation, now, self, stalled, &out);
@@ -270,19 +257,16 @@ static dp_status run(dp_invocation *invocation, int *exit_code, dp_error *error)
         status = dp_invocation_u64(invocation, "interval-s", 1, 86400, &interval_s, error);
     if (status == DP_STATUS_OK) status = dp_invocation_u64(invocation, "stall-s", 1, 86400, &stall_s, error);
     if (status != DP_STATUS_OK) return status;
-    struct sigaction action = {.sa_handler = on_stop_signal};
-    sigemptyset(&action.sa_mask);
-    sigaction(SIGINT, &action, NULL);
-    sigaction(SIGTERM, &action, NULL);
+    const volatile sig_atomic_t *stop = dp_stop_on_signals();
     progress self = {.has_previous = false};
     sample now = {.taken_us = 0};
     bool again = dp_invocation_switch(invocation, "watch");
     do {
         status = show(invocation, &self, stall_s, &now, error);
-        for (uint64_t i = 0; again && i < interval_s * 10 && !stop_requested; i++) {
+        for (uint64_t i = 0; again && i < interval_s * 10 && !*stop; i++) {
             dp_clock_sleep_ms(100);
         }
-    } while (again && status == DP_STATUS_OK && !stop_requested);
+    } while (again && status == DP_STATUS_OK && !*stop);
     if (status == DP_STATUS_OK && (!now.slot.exists || now.slot.is_invalidated)) *exit_code = 1;
     return status;
 }

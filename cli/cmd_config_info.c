@@ -1,14 +1,11 @@
 /* dpone config-info: the server's settings in force and where each came from. */
 #include "base/json_writer.h"
 #include "cli/commands.h"
+#include "cli/common_options.h"
 #include "cli/server_settings.h"
 
 static const dp_option options[] = {
-    DP_SETTING_LIST(DP_SERVER_SETTING_OPTION){.name = "format",
-                                              .argument = "FORMAT",
-                                              .help = "how to print it",
-                                              .default_text = "text",
-                                              .choices = "text|json"},
+    DP_SETTING_LIST(DP_SERVER_SETTING_OPTION) DP_OPTION_FORMAT,
     {.name = NULL},
 };
 
@@ -66,7 +63,7 @@ static dp_status run(dp_invocation *invocation, int *exit_code, dp_error *error)
     dp_status status = dp_server_settings_load(invocation, &settings, error);
     if (status != DP_STATUS_OK) return status;
     dp_buffer out = DP_BUFFER_INIT(1 << 20);
-    bool as_json = strcmp(dp_invocation_text(invocation, "format"), "json") == 0;
+    bool as_json = dp_wants_json(invocation);
     dp_json_writer json = dp_json_writer_pretty(&out);
     if (as_json) dp_json_begin_object(&json);
     for (dp_setting setting = 0; setting < DP_SETTING_COUNT; setting++) {

@@ -5,16 +5,12 @@
 #include "base/clock.h"
 #include "base/utf8.h"
 #include "cli/commands.h"
+#include "cli/common_options.h"
 #include "cli/state_options.h"
 #include "services/state_admin.h"
 
 #define ARENA_BYTES ((size_t)64 << 20)
 
-#define FORMAT_OPTION                                                                                        \
-    {                                                                                                        \
-        .name = "format", .argument = "FORMAT", .help = "text for people or JSON for programs",              \
-        .default_text = "text", .choices = "text|json"                                                       \
-    }
 #define PIPELINE_OPTION                                                                                      \
     {                                                                                                        \
         .name = "pipeline", .argument = "NAME", .help = "the pipeline whose offset it is", .required = true  \
@@ -42,34 +38,19 @@
 
 /* --- what the commands share --------------------------------------------------------------------------- */
 
-static void put_time(dp_json_writer *writer, const char *key, int64_t wall_us)
-{
-    char text[DP_CLOCK_TEXT_BYTES];
-    dp_clock_format_utc(wall_us, text);
-    dp_json_key(writer, key);
-    dp_json_text(writer, wall_us == 0 ? NULL : text);
-}
-
-static void put_text(dp_json_writer *writer, const char *key, dp_slice text)
-{
-    dp_json_key(writer, key);
-    dp_json_string(writer, text);
-}
-
 void dp_offset_rows_write_json(const dp_offset_row *rows, size_t count, dp_json_writer *writer)
 {
     dp_json_begin_array(writer);
     for (size_t i = 0; i < count; i++) {
         dp_json_begin_object(writer);
-        put_text(writer, "pipeline", rows[i].pipeline_name);
-        put_text(writer, "source_schema", rows[i].source_schema);
-        put_text(writer, "source_table", rows[i].source_table);
-        put_text(writer, "backend", rows[i].backend);
-        put_text(writer, "token", rows[i].token);
-        dp_json_key(writer, "snapshot_complete");
-        dp_json_bool(writer, rows[i].snapshot_complete);
-        put_time(writer, "loaded_at", rows[i].loaded_at_us);
-        put_time(writer, "updated_at", rows[i].updated_at_us);
+        dp_json_member_slice(writer, "pipeline", rows[i].pipeline_name);
+        dp_json_member_slice(writer, "source_schema", rows[i].source_schema);
+        dp_json_member_slice(writer, "source_table", rows[i].source_table);
+        dp_json_member_slice(writer, "backend", rows[i].backend);
+        dp_json_member_slice(writer, "token", rows[i].token);
+        dp_json_member_bool(writer, "snapshot_complete", rows[i].snapshot_complete);
+        dp_json_member_time(writer, "loaded_at", rows[i].loaded_at_us);
+        dp_json_member_time(writer, "updated_at", rows[i].updated_at_us);
         dp_json_end_object(writer);
     }
     dp_json_end_array(writer);
@@ -89,7 +70,7 @@ static dp_status print_rows(const dp_invocation *invocation, const dp_offset_row
                             dp_error *error)
 {
     dp_buffer out = DP_BUFFER_INIT(ARENA_BYTES);
-    if (strcmp(dp_invocation_text(invocation, "format"), "json") == 0) {
+    if (dp_wants_json(invocation)) {
         dp_json_writer writer = dp_json_writer_pretty(&out);
         dp_offset_rows_write_json(rows, count, &writer);
         dp_buffer_append_byte(&out, '\n');
@@ -139,7 +120,7 @@ static dp_actor read_actor(const dp_invocation *invocation, char buffer[256])
 static const dp_option list_options[] = {
     DP_STATE_OPTION,
     {.name = "pipeline", .argument = "NAME", .help = "only this pipeline"},
-    FORMAT_OPTION,
+    DP_OPTION_FORMAT,
     {.name = NULL},
 };
 
@@ -174,7 +155,7 @@ const dp_command dp_command_offsets_list = {
 };
 
 static const dp_option show_options[] = {
-    DP_STATE_OPTION, PIPELINE_OPTION, TABLE_OPTION, BACKEND_OPTION, FORMAT_OPTION, {.name = NULL},
+    DP_STATE_OPTION, PIPELINE_OPTION, TABLE_OPTION, BACKEND_OPTION, DP_OPTION_FORMAT, {.name = NULL},
 };
 
 static dp_status run_show(dp_invocation *invocation, int *exit_code, dp_error *error)

@@ -4,6 +4,7 @@
 #include "base/clock.h"
 #include "base/json_writer.h"
 #include "cli/commands.h"
+#include "cli/common_options.h"
 #include "cli/state_options.h"
 #include "services/state_admin.h"
 
@@ -47,11 +48,7 @@ static const dp_option status_options[] = {
     DP_STATE_OPTION,
     {.name = "pipeline", .argument = "NAME", .help = "only this pipeline"},
     {.name = "check", .help = "also read the whole database and check that it is sound"},
-    {.name = "format",
-     .argument = "FORMAT",
-     .help = "text for people or JSON for programs",
-     .default_text = "text",
-     .choices = "text|json"},
+    DP_OPTION_FORMAT,
     {.name = NULL},
 };
 
@@ -119,22 +116,15 @@ static void put_position(dp_json_writer *writer, const char *key, const dp_strea
 static void put_stream_json(dp_json_writer *writer, const dp_stream *stream)
 {
     dp_json_begin_object(writer);
-    dp_json_key(writer, "pipeline");
-    dp_json_string(writer, stream->key.pipeline);
-    dp_json_key(writer, "source");
-    dp_json_string(writer, stream->key.source);
-    dp_json_key(writer, "backend");
-    dp_json_string(writer, dp_backend_text(stream->key.backend));
-    dp_json_key(writer, "identity");
-    dp_json_string(writer, dp_identity_text(stream->identity));
+    dp_json_member_slice(writer, "pipeline", stream->key.pipeline);
+    dp_json_member_slice(writer, "source", stream->key.source);
+    dp_json_member_slice(writer, "backend", dp_backend_text(stream->key.backend));
+    dp_json_member_slice(writer, "identity", dp_identity_text(stream->identity));
     put_position(writer, "high_watermark", stream, stream->has_high, stream->high);
     put_position(writer, "pruned", stream, stream->has_pruned, stream->pruned);
-    dp_json_key(writer, "transaction_count");
-    dp_json_u64(writer, stream->transaction_count);
-    dp_json_key(writer, "event_count");
-    dp_json_u64(writer, stream->event_count);
-    dp_json_key(writer, "staged_row_count");
-    dp_json_u64(writer, stream->has_staged ? stream->staged_count : 0);
+    dp_json_member_u64(writer, "transaction_count", stream->transaction_count);
+    dp_json_member_u64(writer, "event_count", stream->event_count);
+    dp_json_member_u64(writer, "staged_row_count", stream->has_staged ? stream->staged_count : 0);
     dp_json_end_object(writer);
 }
 
@@ -142,10 +132,8 @@ static void put_json(dp_buffer *out, const dp_state_report *report)
 {
     dp_json_writer writer = dp_json_writer_pretty(out);
     dp_json_begin_object(&writer);
-    dp_json_key(&writer, "schema_version");
-    dp_json_u64(&writer, report->schema.applied);
-    dp_json_key(&writer, "schema_version_needed");
-    dp_json_u64(&writer, report->schema.known);
+    dp_json_member_u64(&writer, "schema_version", report->schema.applied);
+    dp_json_member_u64(&writer, "schema_version_needed", report->schema.known);
     dp_json_key(&writer, "size_bytes");
     if (report->has_size) {
         dp_json_u64(&writer, report->size_bytes);
@@ -160,8 +148,7 @@ static void put_json(dp_buffer *out, const dp_state_report *report)
     dp_json_end_array(&writer);
     dp_json_key(&writer, "offsets");
     dp_offset_rows_write_json(report->offsets, report->offset_count, &writer);
-    dp_json_key(&writer, "open_quarantine_count");
-    dp_json_u64(&writer, report->open_quarantine_count);
+    dp_json_member_u64(&writer, "open_quarantine_count", report->open_quarantine_count);
     dp_json_end_object(&writer);
     dp_buffer_append_byte(out, '\n');
 }
@@ -178,7 +165,7 @@ static dp_status show_status(const dp_invocation *invocation, dp_arena *arena, i
     }
     if (status != DP_STATUS_OK) return status;
     dp_buffer out = DP_BUFFER_INIT(REPORT_BYTES);
-    if (strcmp(dp_invocation_text(invocation, "format"), "json") == 0) {
+    if (dp_wants_json(invocation)) {
         put_json(&out, &report);
     } else {
         put_text(&out, &report);

@@ -1,5 +1,4 @@
 /* dpone state prune: retention. */
-#include <signal.h>
 
 #include "base/clock.h"
 #include "base/json_writer.h"
@@ -30,18 +29,10 @@ static const dp_option options[] = {
      .help = "wait between two steps, so that writers get in",
      .default_text = "20"},
     {.name = "dry-run", .help = "count what would be deleted, and change nothing"},
-    {.name = "who", .argument = "NAME", .help = "who does this, for the audit [default: the user]"},
+    DP_OPTION_WHO,
     {.name = "why", .argument = "TEXT", .help = "why, for the audit"},
     {.name = NULL},
 };
-
-static volatile sig_atomic_t stop_requested;
-
-static void on_stop_signal(int signal_number)
-{
-    (void)signal_number;
-    stop_requested = 1;
-}
 
 static void show_progress(void *context, uint64_t events)
 {
@@ -121,15 +112,11 @@ static dp_status run(dp_invocation *invocation, int *exit_code, dp_error *error)
         .dry_run = dp_invocation_switch(invocation, "dry-run"),
         .who = dp_journal_who(invocation, who),
         .why = dp_invocation_text(invocation, "why"),
-        .stop = &stop_requested,
+        .stop = dp_stop_on_signals(),
         .progress = show_progress,
         .context = &line,
     };
     (void)exit_code;
-    struct sigaction action = {.sa_handler = on_stop_signal};
-    sigemptyset(&action.sa_mask);
-    sigaction(SIGTERM, &action, NULL);
-    sigaction(SIGINT, &action, NULL);
     dp_prune_summary summary;
     dp_status status = read_options(invocation, &prune, error);
     if (status == DP_STATUS_OK) status = dp_prune(&prune, &summary, error);

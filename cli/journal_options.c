@@ -7,25 +7,6 @@
 #include "base/clock.h"
 #include "base/file.h"
 
-dp_status dp_journal_token(const dp_invocation *invocation, dp_buffer *token, dp_error *error)
-{
-    const char *path = dp_invocation_text(invocation, "token-file");
-    return path == NULL ? DP_STATUS_OK : dp_journal_token_of_file("token-file", path, token, error);
-}
-
-dp_status dp_journal_token_of_file(const char *option, const char *path, dp_buffer *token, dp_error *error)
-{
-    dp_status status = dp_file_read(path, 4096, token, error);
-    if (status != DP_STATUS_OK) return status;
-    dp_slice line = dp_slice_trim(dp_buffer_slice(token));
-    if (line.length == 0 || memchr(line.data, '\n', line.length) != NULL) {
-        return dp_error_set(error, DP_STATUS_USAGE, "--%s: '%s' must hold one line, the token", option, path);
-    }
-    memmove(token->data, line.data, line.length);
-    token->length = line.length;
-    return dp_buffer_text(token) == NULL ? dp_error_no_memory(error, "the token") : DP_STATUS_OK;
-}
-
 dp_status dp_journal_of_options(const dp_invocation *invocation, bool writes, dp_journal_link **link,
                                 dp_error *error)
 {
@@ -35,7 +16,7 @@ dp_status dp_journal_of_options(const dp_invocation *invocation, bool writes, dp
                             "--state and --server name two journals; expected one of them");
     }
     dp_buffer token = DP_BUFFER_INIT(8192);
-    dp_status status = has_state ? DP_STATUS_OK : dp_journal_token(invocation, &token, error);
+    dp_status status = has_state ? DP_STATUS_OK : dp_token_of_option(invocation, "token-file", &token, error);
     dp_journal_link_options options = {
         .server_url = dp_invocation_text(invocation, "server"),
         .token = token.length > 0 ? token.data : NULL,

@@ -2,7 +2,7 @@
 #ifndef DPONE_CLI_JOURNAL_OPTIONS_H
 #define DPONE_CLI_JOURNAL_OPTIONS_H
 
-#include "cli/command.h"
+#include "cli/common_options.h"
 #include "services/journal_link.h"
 
 /* Entries for an option table. */
@@ -21,11 +21,6 @@
         .name = "state", .argument = "DSN",                                                                  \
         .help = "the journal in this state database instead: sqlite:PATH or postgresql://..."                \
     }
-#define DP_OPTION_JOURNAL_TOKEN_FILE                                                                         \
-    {                                                                                                        \
-        .name = "token-file", .argument = "FILE", .help = "file that holds the server's bearer token",       \
-        .environment = "DPONE_TOKEN_FILE"                                                                    \
-    }
 #define DP_OPTION_SOURCE_ID                                                                                  \
     {                                                                                                        \
         .name = "source-id", .argument = "TEXT",                                                             \
@@ -37,10 +32,6 @@
         .help = "which backend, where the pipeline has more than one stream",                                \
         .choices = "postgres_logical|mssql_cdc|mssql_change_tracking"                                        \
     }
-
-/* The token is the file's first line; the buffer stays empty without --token-file. */
-dp_status dp_journal_token(const dp_invocation *invocation, dp_buffer *token, dp_error *error);
-dp_status dp_journal_token_of_file(const char *option, const char *path, dp_buffer *token, dp_error *error);
 
 /* --state, or --server with --token-file. Giving both --state and --server is USAGE. */
 dp_status dp_journal_of_options(const dp_invocation *invocation, bool writes, dp_journal_link **link,

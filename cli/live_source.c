@@ -166,7 +166,7 @@ dp_status dp_live_stored_load(const dp_invocation *invocation, dp_slice source, 
                               dp_error *error)
 {
     dp_buffer token = DP_BUFFER_INIT(8192);
-    dp_status status = dp_stream_token(invocation, &token, error);
+    dp_status status = dp_token_of_option(invocation, "token-file", &token, error);
     dp_client_config config = dp_client_config_defaults();
     config.retry.max_attempts = 1;
     dp_http_sink_options http = {

@@ -29,21 +29,6 @@ bool dp_stream_asks_for_keys(const dp_invocation *invocation)
 }
 
 /* The token is the file's first line. */
-dp_status dp_stream_token(const dp_invocation *invocation, dp_buffer *token, dp_error *error)
-{
-    const char *path = dp_invocation_text(invocation, "token-file");
-    if (path == NULL) return DP_STATUS_OK;
-    dp_status status = dp_file_read(path, 4096, token, error);
-    if (status != DP_STATUS_OK) return status;
-    dp_slice line = dp_slice_trim(dp_buffer_slice(token));
-    if (line.length == 0 || memchr(line.data, '\n', line.length) != NULL) {
-        return dp_error_set(error, DP_STATUS_USAGE, "--token-file: '%s' must hold one line, the token", path);
-    }
-    memmove(token->data, line.data, line.length);
-    token->length = line.length;
-    return dp_buffer_text(token) == NULL ? dp_error_no_memory(error, "the token") : DP_STATUS_OK;
-}
-
 /* The choices of an option are the texts of its list, so that a parsed value is always known. */
 dp_identity_kind dp_stream_identity(const dp_invocation *invocation)
 {
@@ -52,21 +37,18 @@ dp_identity_kind dp_stream_identity(const dp_invocation *invocation)
     return kind;
 }
 
-static bool parse_plugin(dp_slice text, dp_plugin *plugin)
-{
-#define DP_PLUGIN_PARSE(name, literal, summary)                                                              \
-    if (dp_slice_equal(text, DP_SLICE_LITERAL(literal))) {                                                   \
-        *plugin = DP_PLUGIN_##name;                                                                          \
-        return true;                                                                                         \
-    }
-    DP_PLUGIN_LIST(DP_PLUGIN_PARSE)
-#undef DP_PLUGIN_PARSE
-    return false;
-}
-
 bool dp_stream_plugin(const dp_invocation *invocation, dp_plugin *plugin)
 {
-    return parse_plugin(dp_slice_of_text(dp_invocation_text(invocation, "plugin")), plugin);
+    static const dp_slice texts[] = {
+#define TEXT(name, text, summary) {text, sizeof(text) - 1},
+        DP_PLUGIN_LIST(TEXT)
+#undef TEXT
+    };
+    size_t index;
+    dp_slice text = dp_slice_of_text(dp_invocation_text(invocation, "plugin"));
+    if (!dp_slice_find(text, texts, sizeof texts / sizeof texts[0], &index)) return false;
+    *plugin = (dp_plugin)index;
+    return true;
 }
 
 dp_capture_options dp_stream_capture(const dp_invocation *invocation)

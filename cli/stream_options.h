@@ -4,7 +4,7 @@
 
 #include "cdc/capture_reader.h"
 #include "cdc/event_identity.h"
-#include "cli/command.h"
+#include "cli/common_options.h"
 
 #define DP_SERVER_DEFAULT "http://127.0.0.1:8000"
 
@@ -20,11 +20,6 @@
         .name = "server", .argument = "URL",                                                                 \
         .help = "the dpone server, or any endpoint that answers with receipts",                              \
         .default_text = DP_SERVER_DEFAULT, .environment = "DPONE_SERVER"                                     \
-    }
-#define DP_OPTION_TOKEN_FILE                                                                                 \
-    {                                                                                                        \
-        .name = "token-file", .argument = "FILE", .help = "file that holds the server's bearer token",       \
-        .environment = "DPONE_TOKEN_FILE"                                                                    \
     }
 #define DP_OPTION_IDENTITY                                                                                   \
     {                                                                                                        \
@@ -61,9 +56,6 @@ bool dp_stream_asks_for_keys(const dp_invocation *invocation);
 dp_status dp_stream_unique_keys(const dp_invocation *invocation, dp_unique_keys **keys, dp_error *error);
 
 dp_identity_kind dp_stream_identity(const dp_invocation *invocation);
-
-/* The bearer token: the first line of --token-file; nothing is written without one. `token` is terminated. */
-dp_status dp_stream_token(const dp_invocation *invocation, dp_buffer *token, dp_error *error);
 
 /* --plugin; false when the source's own is to be taken. */
 bool dp_stream_plugin(const dp_invocation *invocation, dp_plugin *plugin);
