@@ -1,5 +1,7 @@
 #include "base/json_writer.h"
 
+#include "base/clock.h"
+
 #ifdef __SSE2__
 #include <emmintrin.h>
 #endif
@@ -236,4 +238,39 @@ void dp_json_raw(dp_json_writer *writer, dp_slice json)
 {
     before_value(writer);
     dp_buffer_append_slice(writer->out, json);
+}
+
+void dp_json_member_text(dp_json_writer *writer, const char *key, const char *text_or_null)
+{
+    dp_json_key(writer, key);
+    dp_json_text(writer, text_or_null);
+}
+
+void dp_json_member_slice(dp_json_writer *writer, const char *key, dp_slice text)
+{
+    dp_json_key(writer, key);
+    if (text.data == NULL) {
+        dp_json_null(writer);
+    } else {
+        dp_json_string(writer, text);
+    }
+}
+
+void dp_json_member_u64(dp_json_writer *writer, const char *key, uint64_t value)
+{
+    dp_json_key(writer, key);
+    dp_json_u64(writer, value);
+}
+
+void dp_json_member_bool(dp_json_writer *writer, const char *key, bool value)
+{
+    dp_json_key(writer, key);
+    dp_json_bool(writer, value);
+}
+
+void dp_json_member_time(dp_json_writer *writer, const char *key, int64_t wall_us)
+{
+    char text[DP_CLOCK_TEXT_BYTES];
+    dp_clock_format_utc(wall_us, text);
+    dp_json_member_text(writer, key, wall_us == 0 ? NULL : text);
 }

@@ -48,4 +48,11 @@ void dp_json_bool(dp_json_writer *writer, bool value);
 void dp_json_null(dp_json_writer *writer);
 void dp_json_raw(dp_json_writer *writer, dp_slice json); /* one complete JSON value, unchecked */
 
+/* A key and its value. */
+void dp_json_member_text(dp_json_writer *writer, const char *key, const char *text_or_null);
+void dp_json_member_slice(dp_json_writer *writer, const char *key, dp_slice text); /* data NULL: null */
+void dp_json_member_u64(dp_json_writer *writer, const char *key, uint64_t value);
+void dp_json_member_bool(dp_json_writer *writer, const char *key, bool value);
+void dp_json_member_time(dp_json_writer *writer, const char *key, int64_t wall_us); /* UTC; 0: null */
+
 #endif

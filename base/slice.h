@@ -48,6 +48,9 @@ dp_slice dp_slice_trim(dp_slice text); /* ASCII white space at both ends */
 /* Splits at the first separator; without one, head is everything and false is returned. */
 bool dp_slice_split(dp_slice text, char separator, dp_slice *head, dp_slice *tail);
 
+/* The index of a text in a list of different ones. */
+bool dp_slice_find(dp_slice text, const dp_slice *texts, size_t count, size_t *index);
+
 /* Strict decimal: digits only, no sign, no white space, within 0..maximum. */
 bool dp_slice_to_u64(dp_slice text, uint64_t maximum, uint64_t *value);
 

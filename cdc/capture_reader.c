@@ -8,26 +8,23 @@
 /* A message's end shows only by what follows it. */
 enum { LOOK_AHEAD_BYTES = 64 };
 
+static const dp_slice form_texts[] = {
+#define TEXT(name, text, summary) {text, sizeof(text) - 1},
+    DP_CAPTURE_FORM_LIST(TEXT)
+#undef TEXT
+};
+
 dp_slice dp_capture_form_text(dp_capture_form form)
 {
-    static const dp_slice texts[] = {
-#define FORM_TEXT(name, text, summary) {text, sizeof(text) - 1},
-        DP_CAPTURE_FORM_LIST(FORM_TEXT)
-#undef FORM_TEXT
-    };
-    return texts[form];
+    return form_texts[form];
 }
 
 bool dp_capture_form_parse(dp_slice text, dp_capture_form *form)
 {
-#define FORM_PARSE(name, literal, summary)                                                                   \
-    if (dp_slice_equal(text, DP_SLICE_LITERAL(literal))) {                                                   \
-        *form = DP_CAPTURE_FORM_##name;                                                                      \
-        return true;                                                                                         \
-    }
-    DP_CAPTURE_FORM_LIST(FORM_PARSE)
-#undef FORM_PARSE
-    return false;
+    size_t index;
+    if (!dp_slice_find(text, form_texts, sizeof form_texts / sizeof form_texts[0], &index)) return false;
+    *form = (dp_capture_form)index;
+    return true;
 }
 
 dp_capture_reader *dp_capture_reader_new(const dp_capture_options *options, const dp_capture_sink *sink)

@@ -2,48 +2,44 @@
 
 #include <stdio.h>
 
+static const dp_slice operation_texts[] = {
+#define TEXT(name, text) {text, sizeof(text) - 1},
+    DP_OPERATION_LIST(TEXT)
+#undef TEXT
+};
+
 dp_slice dp_operation_text(dp_operation operation)
 {
-    static const dp_slice texts[] = {
-#define DP_OPERATION_TEXT(name, text) {text, sizeof(text) - 1},
-        DP_OPERATION_LIST(DP_OPERATION_TEXT)
-#undef DP_OPERATION_TEXT
-    };
-    return texts[operation];
+    return operation_texts[operation];
 }
 
 bool dp_operation_parse(dp_slice text, dp_operation *operation)
 {
-#define DP_OPERATION_PARSE(name, literal)                                                                    \
-    if (dp_slice_equal(text, DP_SLICE_LITERAL(literal))) {                                                   \
-        *operation = DP_OPERATION_##name;                                                                    \
-        return true;                                                                                         \
-    }
-    DP_OPERATION_LIST(DP_OPERATION_PARSE)
-#undef DP_OPERATION_PARSE
-    return false;
+    size_t index;
+    if (!dp_slice_find(text, operation_texts, sizeof operation_texts / sizeof operation_texts[0], &index))
+        return false;
+    *operation = (dp_operation)index;
+    return true;
 }
+
+static const dp_slice backend_texts[] = {
+#define TEXT(name, text) {text, sizeof(text) - 1},
+    DP_BACKEND_LIST(TEXT)
+#undef TEXT
+};
 
 dp_slice dp_backend_text(dp_backend backend)
 {
-    static const dp_slice texts[] = {
-#define DP_BACKEND_TEXT(name, text) {text, sizeof(text) - 1},
-        DP_BACKEND_LIST(DP_BACKEND_TEXT)
-#undef DP_BACKEND_TEXT
-    };
-    return texts[backend];
+    return backend_texts[backend];
 }
 
 bool dp_backend_parse(dp_slice text, dp_backend *backend)
 {
-#define DP_BACKEND_PARSE(name, literal)                                                                      \
-    if (dp_slice_equal(text, DP_SLICE_LITERAL(literal))) {                                                   \
-        *backend = DP_BACKEND_##name;                                                                        \
-        return true;                                                                                         \
-    }
-    DP_BACKEND_LIST(DP_BACKEND_PARSE)
-#undef DP_BACKEND_PARSE
-    return false;
+    size_t index;
+    if (!dp_slice_find(text, backend_texts, sizeof backend_texts / sizeof backend_texts[0], &index))
+        return false;
+    *backend = (dp_backend)index;
+    return true;
 }
 
 /* Upper-case hexadecimal without leading zeros. */

@@ -15,26 +15,24 @@ struct dp_event_identity {
     dp_buffer canonical;
 };
 
+static const dp_slice identity_texts[] = {
+#define TEXT(name, text) {text, sizeof(text) - 1},
+    DP_IDENTITY_LIST(TEXT)
+#undef TEXT
+};
+
 dp_slice dp_identity_text(dp_identity_kind kind)
 {
-    static const dp_slice texts[] = {
-#define DP_IDENTITY_TEXT(name, text) {text, sizeof(text) - 1},
-        DP_IDENTITY_LIST(DP_IDENTITY_TEXT)
-#undef DP_IDENTITY_TEXT
-    };
-    return texts[kind];
+    return identity_texts[kind];
 }
 
 bool dp_identity_parse(dp_slice text, dp_identity_kind *kind)
 {
-#define DP_IDENTITY_PARSE(name, literal)                                                                     \
-    if (dp_slice_equal(text, DP_SLICE_LITERAL(literal))) {                                                   \
-        *kind = DP_IDENTITY_##name;                                                                          \
-        return true;                                                                                         \
-    }
-    DP_IDENTITY_LIST(DP_IDENTITY_PARSE)
-#undef DP_IDENTITY_PARSE
-    return false;
+    size_t index;
+    if (!dp_slice_find(text, identity_texts, sizeof identity_texts / sizeof identity_texts[0], &index))
+        return false;
+    *kind = (dp_identity_kind)index;
+    return true;
 }
 
 dp_event_identity *dp_event_identity_new(dp_identity_kind kind)

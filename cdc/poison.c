@@ -14,24 +14,18 @@ static void put_context(dp_buffer *out, const dp_change *change)
     dp_lsn_format(change->position, position);
     dp_json_writer json = dp_json_writer_compact(out);
     dp_json_begin_object(&json);
-    dp_json_key(&json, "operation");
-    dp_json_string(&json, dp_operation_text(change->operation));
-    dp_json_key(&json, "source_schema");
-    dp_json_string(&json, change->table->schema);
-    dp_json_key(&json, "source_table");
-    dp_json_string(&json, change->table->name);
-    dp_json_key(&json, "position");
-    dp_json_text(&json, change->has_position ? position : NULL);
+    dp_json_member_slice(&json, "operation", dp_operation_text(change->operation));
+    dp_json_member_slice(&json, "source_schema", change->table->schema);
+    dp_json_member_slice(&json, "source_table", change->table->name);
+    dp_json_member_text(&json, "position", change->has_position ? position : NULL);
     dp_json_key(&json, "transaction_id");
     if (change->has_transaction_id) {
         dp_json_u64(&json, change->transaction_id);
     } else {
         dp_json_null(&json);
     }
-    dp_json_key(&json, "sequence");
-    dp_json_u64(&json, change->sequence);
-    dp_json_key(&json, "ordinal");
-    dp_json_u64(&json, change->ordinal);
+    dp_json_member_u64(&json, "sequence", change->sequence);
+    dp_json_member_u64(&json, "ordinal", change->ordinal);
     dp_json_end_object(&json);
 }
 
@@ -52,10 +46,8 @@ dp_status dp_poison_describe(dp_event_writer *writer, const dp_change *change, c
 
 static void put_members(dp_json_writer *json, const dp_poison_record *record)
 {
-    dp_json_key(json, "code");
-    dp_json_text(json, record->code);
-    dp_json_key(json, "reason");
-    dp_json_text(json, record->reason);
+    dp_json_member_text(json, "code", record->code);
+    dp_json_member_text(json, "reason", record->reason);
     dp_json_key(json, "context");
     dp_json_raw(json, record->context);
     dp_json_key(json, "event");
@@ -76,10 +68,8 @@ void dp_poison_put_request(dp_buffer *out, dp_slice source, dp_backend backend,
 {
     dp_json_writer json = dp_json_writer_compact(out);
     dp_json_begin_object(&json);
-    dp_json_key(&json, "source");
-    dp_json_string(&json, source);
-    dp_json_key(&json, "backend");
-    dp_json_string(&json, dp_backend_text(backend));
+    dp_json_member_slice(&json, "source", source);
+    dp_json_member_slice(&json, "backend", dp_backend_text(backend));
     put_members(&json, record);
     dp_json_end_object(&json);
 }

@@ -1,17 +1,5 @@
 #include "replay/plan_render.h"
 
-static void write_slice(dp_json_writer *writer, const char *key, dp_slice text)
-{
-    dp_json_key(writer, key);
-    dp_json_string(writer, text);
-}
-
-static void write_bool(dp_json_writer *writer, const char *key, bool value)
-{
-    dp_json_key(writer, key);
-    dp_json_bool(writer, value);
-}
-
 void dp_offset_write_json(dp_json_writer *writer, const dp_offset *offset)
 {
     if (offset == NULL) {
@@ -19,9 +7,9 @@ void dp_offset_write_json(dp_json_writer *writer, const dp_offset *offset)
         return;
     }
     dp_json_begin_object(writer);
-    write_slice(writer, "backend", dp_backend_text(offset->backend));
-    write_slice(writer, "token", dp_slice_of_text(offset->token));
-    write_bool(writer, "snapshot_complete", offset->snapshot_complete);
+    dp_json_member_slice(writer, "backend", dp_backend_text(offset->backend));
+    dp_json_member_slice(writer, "token", dp_slice_of_text(offset->token));
+    dp_json_member_bool(writer, "snapshot_complete", offset->snapshot_complete);
     dp_json_end_object(writer);
 }
 
@@ -32,9 +20,9 @@ static void write_steps(dp_json_writer *writer)
     for (size_t i = 0; i < DP_REPLAY_STEP_COUNT; i++) {
         dp_replay_step step = (dp_replay_step)i;
         dp_json_begin_object(writer);
-        write_slice(writer, "name", dp_slice_of_text(dp_replay_step_text(step)));
-        write_slice(writer, "description", dp_slice_of_text(dp_replay_step_description(step)));
-        write_bool(writer, "required", dp_replay_step_required(step));
+        dp_json_member_slice(writer, "name", dp_slice_of_text(dp_replay_step_text(step)));
+        dp_json_member_slice(writer, "description", dp_slice_of_text(dp_replay_step_description(step)));
+        dp_json_member_bool(writer, "required", dp_replay_step_required(step));
         dp_json_end_object(writer);
     }
     dp_json_end_array(writer);
@@ -61,11 +49,11 @@ void dp_replay_plan_write_json(const dp_replay_plan *plan, dp_buffer *out)
     const dp_replay_request *request = &plan->request;
     dp_json_writer writer = dp_json_writer_pretty(out);
     dp_json_begin_object(&writer);
-    write_bool(&writer, "safe_to_execute", plan->safe_to_execute);
-    write_slice(&writer, "backend", dp_backend_text(request->backend));
-    write_slice(&writer, "pipeline_name", request->pipeline_name);
-    write_slice(&writer, "source_schema", request->source_schema);
-    write_slice(&writer, "source_table", request->source_table);
+    dp_json_member_bool(&writer, "safe_to_execute", plan->safe_to_execute);
+    dp_json_member_slice(&writer, "backend", dp_backend_text(request->backend));
+    dp_json_member_slice(&writer, "pipeline_name", request->pipeline_name);
+    dp_json_member_slice(&writer, "source_schema", request->source_schema);
+    dp_json_member_slice(&writer, "source_table", request->source_table);
 #define WRITE_OFFSET(name, field)                                                                            \
     dp_json_key(&writer, #field);                                                                            \
     dp_offset_write_json(&writer, request->field);
@@ -77,7 +65,7 @@ void dp_replay_plan_write_json(const dp_replay_plan *plan, dp_buffer *out)
     } else {
         dp_json_string(&writer, request->artifact_uri);
     }
-    write_bool(&writer, "allow_rewind", request->allow_rewind);
+    dp_json_member_bool(&writer, "allow_rewind", request->allow_rewind);
     write_steps(&writer);
     write_findings(&writer, plan);
     dp_json_end_object(&writer);
@@ -88,7 +76,7 @@ void dp_gate_result_write_json(const dp_gate_result *result, dp_buffer *out)
 {
     dp_json_writer writer = dp_json_writer_pretty(out);
     dp_json_begin_object(&writer);
-    write_bool(&writer, "can_commit", result->can_commit);
+    dp_json_member_bool(&writer, "can_commit", result->can_commit);
     dp_json_key(&writer, "next_offset");
     dp_offset_write_json(&writer, result->next_offset);
     dp_json_key(&writer, "blockers");

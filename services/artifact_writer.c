@@ -139,18 +139,6 @@ static void put_position(dp_json_writer *json, const char *key, dp_backend backe
     dp_json_text(json, text);
 }
 
-static void put_number(dp_json_writer *json, const char *key, uint64_t value)
-{
-    dp_json_key(json, key);
-    dp_json_u64(json, value);
-}
-
-static void put_text(dp_json_writer *json, const char *key, const char *value)
-{
-    dp_json_key(json, key);
-    dp_json_text(json, value);
-}
-
 static void list_files(dp_artifact_writer *writer, const char *events_sha256, const char *index_sha256)
 {
     char events[64], index[64];
@@ -159,16 +147,16 @@ static void list_files(dp_artifact_writer *writer, const char *events_sha256, co
     if (writer->files.length > 0) dp_buffer_append_byte(&writer->files, ',');
     dp_json_writer json = dp_json_writer_compact(&writer->files);
     dp_json_begin_object(&json);
-    put_text(&json, "name", events);
-    put_text(&json, "compression", writer->zstd != NULL ? "zstd" : "none");
-    put_number(&json, "bytes", writer->events.bytes);
-    put_number(&json, "content_bytes", writer->content_bytes);
-    put_text(&json, "sha256", events_sha256);
-    put_text(&json, "index", index);
-    put_text(&json, "index_sha256", index_sha256);
-    put_number(&json, "lines", now->line_count - writer->before.line_count);
-    put_number(&json, "transactions", now->transaction_count - writer->before.transaction_count);
-    put_number(&json, "events", now->event_count - writer->before.event_count);
+    dp_json_member_text(&json, "name", events);
+    dp_json_member_text(&json, "compression", writer->zstd != NULL ? "zstd" : "none");
+    dp_json_member_u64(&json, "bytes", writer->events.bytes);
+    dp_json_member_u64(&json, "content_bytes", writer->content_bytes);
+    dp_json_member_text(&json, "sha256", events_sha256);
+    dp_json_member_text(&json, "index", index);
+    dp_json_member_text(&json, "index_sha256", index_sha256);
+    dp_json_member_u64(&json, "lines", now->line_count - writer->before.line_count);
+    dp_json_member_u64(&json, "transactions", now->transaction_count - writer->before.transaction_count);
+    dp_json_member_u64(&json, "events", now->event_count - writer->before.event_count);
     put_position(&json, "first_position", writer->stream.backend, &writer->file_first);
     put_position(&json, "last_position", writer->stream.backend, &now->last);
     dp_json_end_object(&json);
@@ -251,13 +239,11 @@ static void compose_manifest(dp_artifact_writer *writer, const dp_position *to, 
     dp_clock_format_utc(dp_clock_wall_us(), now);
     dp_json_writer json = dp_json_writer_pretty(out);
     dp_json_begin_object(&json);
-    put_text(&json, "schema", DP_ARTIFACT_SCHEMA);
-    dp_json_key(&json, "pipeline");
-    dp_json_string(&json, writer->stream.pipeline);
-    put_text(&json, "backend", dp_backend_text(writer->stream.backend).data);
-    dp_json_key(&json, "source");
-    dp_json_string(&json, writer->stream.source);
-    put_text(&json, "identity", dp_identity_text(writer->stream.identity).data);
+    dp_json_member_text(&json, "schema", DP_ARTIFACT_SCHEMA);
+    dp_json_member_slice(&json, "pipeline", writer->stream.pipeline);
+    dp_json_member_text(&json, "backend", dp_backend_text(writer->stream.backend).data);
+    dp_json_member_slice(&json, "source", writer->stream.source);
+    dp_json_member_text(&json, "identity", dp_identity_text(writer->stream.identity).data);
     dp_json_key(&json, "settings");
     if (writer->stream.settings.length > 0) {
         dp_json_raw(&json, writer->stream.settings);
@@ -269,11 +255,11 @@ static void compose_manifest(dp_artifact_writer *writer, const dp_position *to, 
                  totals->has_positions ? &totals->first : NULL);
     put_position(&json, "last_position", writer->stream.backend,
                  totals->has_positions ? &totals->last : NULL);
-    put_number(&json, "lines", totals->line_count);
-    put_number(&json, "transactions", totals->transaction_count);
-    put_number(&json, "events", totals->event_count);
-    put_text(&json, "event_ids_sha256", ids_sha256);
-    put_text(&json, "created_at", now);
+    dp_json_member_u64(&json, "lines", totals->line_count);
+    dp_json_member_u64(&json, "transactions", totals->transaction_count);
+    dp_json_member_u64(&json, "events", totals->event_count);
+    dp_json_member_text(&json, "event_ids_sha256", ids_sha256);
+    dp_json_member_text(&json, "created_at", now);
     dp_json_key(&json, "files");
     dp_buffer list = DP_BUFFER_INIT(ARTIFACT_MANIFEST_MAX_BYTES);
     dp_buffer_append_byte(&list, '[');

@@ -5,33 +5,20 @@
 
 enum { MAX_ROWS = 1000, MAX_IDS = 10000 };
 
-static void write_slice(dp_json_writer *writer, const char *key, dp_slice text)
-{
-    dp_json_key(writer, key);
-    if (text.data == NULL) {
-        dp_json_null(writer);
-    } else {
-        dp_json_string(writer, text);
-    }
-}
-
 static dp_status put_row(void *context, const dp_audit_row *row, dp_error *error)
 {
     dp_json_writer *writer = context;
-    char at[DP_CLOCK_TEXT_BYTES];
     (void)error;
-    dp_clock_format_utc(row->at_us, at);
     dp_json_begin_object(writer);
     dp_json_key(writer, "audit_id");
     dp_json_i64(writer, row->audit_id);
-    dp_json_key(writer, "at");
-    dp_json_text(writer, at);
-    write_slice(writer, "who", row->actor);
-    write_slice(writer, "action", row->action);
-    write_slice(writer, "subject", row->subject);
-    write_slice(writer, "why", row->reason);
-    write_slice(writer, "old", row->old_value);
-    write_slice(writer, "new", row->new_value);
+    dp_json_member_time(writer, "at", row->at_us);
+    dp_json_member_slice(writer, "who", row->actor);
+    dp_json_member_slice(writer, "action", row->action);
+    dp_json_member_slice(writer, "subject", row->subject);
+    dp_json_member_slice(writer, "why", row->reason);
+    dp_json_member_slice(writer, "old", row->old_value);
+    dp_json_member_slice(writer, "new", row->new_value);
     dp_json_end_object(writer);
     return DP_STATUS_OK;
 }

@@ -7,27 +7,13 @@
 
 #define STAR DP_SLICE_LITERAL("*")
 
-static void write_text(dp_json_writer *writer, const char *key, dp_slice text)
-{
-    dp_json_key(writer, key);
-    dp_json_string(writer, text);
-}
-
-static void write_time(dp_json_writer *writer, const char *key, int64_t wall_us)
-{
-    char text[DP_CLOCK_TEXT_BYTES];
-    dp_clock_format_utc(wall_us, text);
-    dp_json_key(writer, key);
-    dp_json_text(writer, wall_us == 0 ? NULL : text);
-}
-
 static void write_row(dp_json_writer *writer, dp_slice consumer, const dp_offset_row *row)
 {
-    write_text(writer, "consumer", consumer);
-    write_text(writer, "backend", row->backend);
-    write_text(writer, "token", row->token);
-    write_time(writer, "loaded_at", row->loaded_at_us);
-    write_time(writer, "updated_at", row->updated_at_us);
+    dp_json_member_slice(writer, "consumer", consumer);
+    dp_json_member_slice(writer, "backend", row->backend);
+    dp_json_member_slice(writer, "token", row->token);
+    dp_json_member_time(writer, "loaded_at", row->loaded_at_us);
+    dp_json_member_time(writer, "updated_at", row->updated_at_us);
 }
 
 static void finish(dp_api_reply *reply, dp_status status, const dp_error *error)
@@ -131,10 +117,9 @@ static dp_status reply_row(consumer_call *call, dp_error *error)
     if (has_high) dp_position_format(call->backend, call->stream.high, high);
     dp_json_writer writer = journal_reply_begin(call->reply);
     dp_json_begin_object(&writer);
-    write_text(&writer, "pipeline", call->choice->pipeline);
+    dp_json_member_slice(&writer, "pipeline", call->choice->pipeline);
     write_row(&writer, call->choice->consumer, &row);
-    dp_json_key(&writer, "high_watermark");
-    dp_json_text(&writer, has_high ? high : NULL);
+    dp_json_member_text(&writer, "high_watermark", has_high ? high : NULL);
     dp_json_end_object(&writer);
     return DP_STATUS_OK;
 }

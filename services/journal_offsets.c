@@ -4,32 +4,17 @@
 #include "services/json_body.h"
 #include "state/offsets.h"
 
-static void write_time(dp_json_writer *writer, const char *key, int64_t wall_us)
-{
-    char text[DP_CLOCK_TEXT_BYTES];
-    dp_clock_format_utc(wall_us, text);
-    dp_json_key(writer, key);
-    dp_json_text(writer, wall_us == 0 ? NULL : text);
-}
-
-static void write_text(dp_json_writer *writer, const char *key, dp_slice text)
-{
-    dp_json_key(writer, key);
-    dp_json_string(writer, text);
-}
-
 void journal_write_offset(dp_json_writer *writer, const dp_offset_row *row)
 {
     dp_json_begin_object(writer);
-    write_text(writer, "pipeline", row->pipeline_name);
-    write_text(writer, "source_schema", row->source_schema);
-    write_text(writer, "source_table", row->source_table);
-    write_text(writer, "backend", row->backend);
-    write_text(writer, "token", row->token);
-    dp_json_key(writer, "snapshot_complete");
-    dp_json_bool(writer, row->snapshot_complete);
-    write_time(writer, "loaded_at", row->loaded_at_us);
-    write_time(writer, "updated_at", row->updated_at_us);
+    dp_json_member_slice(writer, "pipeline", row->pipeline_name);
+    dp_json_member_slice(writer, "source_schema", row->source_schema);
+    dp_json_member_slice(writer, "source_table", row->source_table);
+    dp_json_member_slice(writer, "backend", row->backend);
+    dp_json_member_slice(writer, "token", row->token);
+    dp_json_member_bool(writer, "snapshot_complete", row->snapshot_complete);
+    dp_json_member_time(writer, "loaded_at", row->loaded_at_us);
+    dp_json_member_time(writer, "updated_at", row->updated_at_us);
     dp_json_end_object(writer);
 }
 

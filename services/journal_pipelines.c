@@ -7,30 +7,6 @@
 #include "services/quarantine.h"
 #include "state/stream_settings.h"
 
-static void write_slice(dp_json_writer *writer, const char *key, dp_slice text)
-{
-    dp_json_key(writer, key);
-    if (text.data == NULL) {
-        dp_json_null(writer);
-    } else {
-        dp_json_string(writer, text);
-    }
-}
-
-static void write_count(dp_json_writer *writer, const char *key, uint64_t count)
-{
-    dp_json_key(writer, key);
-    dp_json_u64(writer, count);
-}
-
-static void write_time(dp_json_writer *writer, const char *key, int64_t wall_us)
-{
-    char text[DP_CLOCK_TEXT_BYTES];
-    dp_clock_format_utc(wall_us, text);
-    dp_json_key(writer, key);
-    dp_json_text(writer, text);
-}
-
 static void write_position(dp_json_writer *writer, const char *key, dp_backend backend, bool has,
                            dp_position position)
 {
@@ -67,11 +43,11 @@ static void end_pipeline(pipeline_list *self)
 {
     if (self->streams == 0) return;
     dp_json_begin_object(&self->writer);
-    write_slice(&self->writer, "pipeline", dp_slice_of_text(self->name));
-    write_count(&self->writer, "stream_count", self->streams);
-    write_count(&self->writer, "transaction_count", self->transactions);
-    write_count(&self->writer, "event_count", self->events);
-    write_time(&self->writer, "updated_at", self->updated_at_us);
+    dp_json_member_slice(&self->writer, "pipeline", dp_slice_of_text(self->name));
+    dp_json_member_u64(&self->writer, "stream_count", self->streams);
+    dp_json_member_u64(&self->writer, "transaction_count", self->transactions);
+    dp_json_member_u64(&self->writer, "event_count", self->events);
+    dp_json_member_time(&self->writer, "updated_at", self->updated_at_us);
     dp_json_end_object(&self->writer);
     self->streams = self->transactions = self->events = 0;
     self->updated_at_us = 0;
@@ -225,8 +201,8 @@ static void write_staged(dp_json_writer *writer, const dp_stream *stream)
         return;
     }
     dp_json_begin_object(writer);
-    write_slice(writer, "transaction_id", stream->staged_transaction_id);
-    write_count(writer, "row_count", stream->staged_count);
+    dp_json_member_slice(writer, "transaction_id", stream->staged_transaction_id);
+    dp_json_member_u64(writer, "row_count", stream->staged_count);
     dp_json_end_object(writer);
 }
 
@@ -248,24 +224,20 @@ static dp_status write_stream(pipeline_page *self, dp_store *store, const dp_str
     dp_status status = store->driver->receipt_last(store, stream->stream_id, self->arena, &receipt, error);
     if (status != DP_STATUS_OK && status != DP_STATUS_NOT_FOUND) return status;
     dp_json_begin_object(writer);
-    write_slice(writer, "source", stream->key.source);
-    write_slice(writer, "backend", dp_backend_text(backend));
-    write_slice(writer, "identity", dp_identity_text(stream->identity));
+    dp_json_member_slice(writer, "source", stream->key.source);
+    dp_json_member_slice(writer, "backend", dp_backend_text(backend));
+    dp_json_member_slice(writer, "identity", dp_identity_text(stream->identity));
     write_position(writer, "high_watermark", backend, stream->has_high, stream->high);
     write_position(writer, "pruned", backend, stream->has_pruned, stream->pruned);
     write_position(writer, "sender_offset", backend, stream->has_passed, stream->passed);
-    write_count(writer, "transaction_count", stream->transaction_count);
-    write_count(writer, "event_count", stream->event_count);
+    dp_json_member_u64(writer, "transaction_count", stream->transaction_count);
+    dp_json_member_u64(writer, "event_count", stream->event_count);
     write_staged(writer, stream);
     write_json_or_null(writer, "settings", stream->settings);
     write_json_or_null(writer, "last_receipt", receipt.body);
-    if (status == DP_STATUS_OK) {
-        write_time(writer, "last_receipt_at", receipt.created_at_us);
-    } else {
-        write_slice(writer, "last_receipt_at", (dp_slice){NULL, 0});
-    }
-    write_time(writer, "created_at", stream->created_at_us);
-    write_time(writer, "updated_at", stream->updated_at_us);
+    dp_json_member_time(writer, "last_receipt_at", status == DP_STATUS_OK ? receipt.created_at_us : 0);
+    dp_json_member_time(writer, "created_at", stream->created_at_us);
+    dp_json_member_time(writer, "updated_at", stream->updated_at_us);
     dp_json_end_object(writer);
     return DP_STATUS_OK;
 }
@@ -294,7 +266,7 @@ static dp_status write_page(pipeline_page *self, dp_store *store, dp_slice pipel
     dp_row_visitor visitor = {
         .context = self, .stream = keep_stream, .offset = put_offset, .quarantine = count_open};
     dp_json_begin_object(self->writer);
-    write_slice(self->writer, "pipeline", pipeline);
+    dp_json_member_slice(self->writer, "pipeline", pipeline);
     dp_json_key(self->writer, "streams");
     dp_json_begin_array(self->writer);
     dp_status status = driver->stream_list(store, pipeline, &visitor, error);
@@ -309,7 +281,7 @@ static dp_status write_page(pipeline_page *self, dp_store *store, dp_slice pipel
     if (status == DP_STATUS_OK) {
         status = driver->quarantine_list(store, pipeline, &open, 0, 0, &visitor, error);
     }
-    write_count(self->writer, "open_quarantine_count", self->open_count);
+    dp_json_member_u64(self->writer, "open_quarantine_count", self->open_count);
     dp_json_end_object(self->writer);
     if (status == DP_STATUS_OK && self->stream_count == 0 && self->offset_count == 0 &&
         self->open_count == 0) {
@@ -431,10 +403,9 @@ static void reply_blocked(const source_change *change, dp_api_reply *reply)
 {
     dp_json_writer writer = journal_reply_begin(reply);
     dp_json_begin_object(&writer);
-    dp_json_key(&writer, "detail");
-    dp_json_text(&writer, "the stream was written from another source or with other settings");
-    dp_json_key(&writer, "code");
-    dp_json_text(&writer, "source_changed");
+    dp_json_member_text(&writer, "detail",
+                        "the stream was written from another source or with other settings");
+    dp_json_member_text(&writer, "code", "source_changed");
     dp_json_key(&writer, "blockers");
     dp_json_begin_array(&writer);
     if (change->identity_changed) dp_json_text(&writer, DP_STREAM_IDENTITY_BLOCKER);

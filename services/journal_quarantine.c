@@ -5,24 +5,6 @@
 #include "services/journal_internal.h"
 #include "services/json_body.h"
 
-static void write_slice(dp_json_writer *writer, const char *key, dp_slice text)
-{
-    dp_json_key(writer, key);
-    if (text.data == NULL) {
-        dp_json_null(writer);
-    } else {
-        dp_json_string(writer, text);
-    }
-}
-
-static void write_time(dp_json_writer *writer, const char *key, int64_t wall_us)
-{
-    char text[DP_CLOCK_TEXT_BYTES];
-    dp_clock_format_utc(wall_us, text);
-    dp_json_key(writer, key);
-    dp_json_text(writer, wall_us == 0 ? NULL : text);
-}
-
 typedef struct quarantine_page {
     dp_json_writer writer;
     uint64_t count;
@@ -39,22 +21,21 @@ static dp_status put_row(void *context, const dp_quarantine_row *row, dp_error *
     dp_json_begin_object(writer);
     dp_json_key(writer, "quarantine_id");
     dp_json_i64(writer, row->quarantine_id);
-    write_slice(writer, "source", row->source);
-    write_slice(writer, "backend", row->backend);
-    write_slice(writer, "source_schema", row->source_schema);
-    write_slice(writer, "source_table", row->source_table);
-    write_slice(writer, "position", row->position);
-    write_slice(writer, "transaction_id", row->transaction_id);
-    write_slice(writer, "end_position", row->end_position);
-    write_slice(writer, "reason", row->reason);
-    write_slice(writer, "detail", row->detail);
-    write_slice(writer, "event", row->event);
-    dp_json_key(writer, "state");
-    dp_json_string(writer, dp_quarantine_state_text(row->state));
-    write_time(writer, "created_at", row->created_at_us);
-    write_time(writer, "resolved_at", row->resolved_at_us);
-    write_slice(writer, "resolved_by", row->resolved_by);
-    write_slice(writer, "resolution", row->resolution);
+    dp_json_member_slice(writer, "source", row->source);
+    dp_json_member_slice(writer, "backend", row->backend);
+    dp_json_member_slice(writer, "source_schema", row->source_schema);
+    dp_json_member_slice(writer, "source_table", row->source_table);
+    dp_json_member_slice(writer, "position", row->position);
+    dp_json_member_slice(writer, "transaction_id", row->transaction_id);
+    dp_json_member_slice(writer, "end_position", row->end_position);
+    dp_json_member_slice(writer, "reason", row->reason);
+    dp_json_member_slice(writer, "detail", row->detail);
+    dp_json_member_slice(writer, "event", row->event);
+    dp_json_member_slice(writer, "state", dp_quarantine_state_text(row->state));
+    dp_json_member_time(writer, "created_at", row->created_at_us);
+    dp_json_member_time(writer, "resolved_at", row->resolved_at_us);
+    dp_json_member_slice(writer, "resolved_by", row->resolved_by);
+    dp_json_member_slice(writer, "resolution", row->resolution);
     dp_json_end_object(writer);
     return DP_STATUS_OK;
 }
@@ -235,10 +216,8 @@ void dp_journal_api_add_quarantine(dp_journal_api *api, dp_slice pipeline, dp_sl
     } else {
         dp_json_writer writer = journal_reply_begin(reply);
         dp_json_begin_object(&writer);
-        dp_json_key(&writer, "added");
-        dp_json_u64(&writer, input.added_count);
-        dp_json_key(&writer, "duplicates");
-        dp_json_u64(&writer, input.count - input.added_count);
+        dp_json_member_u64(&writer, "added", input.added_count);
+        dp_json_member_u64(&writer, "duplicates", input.count - input.added_count);
         dp_json_end_object(&writer);
         journal_reply_ok(reply);
     }

@@ -137,25 +137,13 @@ void dp_replay_record_close(dp_replay_record *record)
 
 /* --- appending --- */
 
-static void put_text(dp_json_writer *json, const char *key, const char *text)
-{
-    dp_json_key(json, key);
-    dp_json_text(json, text);
-}
-
-static void put_count(dp_json_writer *json, const char *key, uint64_t count)
-{
-    dp_json_key(json, key);
-    dp_json_u64(json, count);
-}
-
 static void put_counts(dp_json_writer *json, const dp_replay_counts *counts)
 {
-    put_count(json, "transactions", counts->transactions);
-    put_count(json, "events", counts->events);
-    put_count(json, "accepted", counts->accepted);
-    put_count(json, "duplicates", counts->duplicates);
-    put_count(json, "batches", counts->batches);
+    dp_json_member_u64(json, "transactions", counts->transactions);
+    dp_json_member_u64(json, "events", counts->events);
+    dp_json_member_u64(json, "accepted", counts->accepted);
+    dp_json_member_u64(json, "duplicates", counts->duplicates);
+    dp_json_member_u64(json, "batches", counts->batches);
 }
 
 static dp_json_writer begin(const dp_replay_record *record, dp_buffer *line, const char *what)
@@ -164,9 +152,9 @@ static dp_json_writer begin(const dp_replay_record *record, dp_buffer *line, con
     dp_clock_format_utc(dp_clock_wall_us(), now);
     dp_json_writer json = dp_json_writer_compact(line);
     dp_json_begin_object(&json);
-    put_text(&json, "record", what);
-    put_text(&json, "replay_id", record->id);
-    put_text(&json, "at", now);
+    dp_json_member_text(&json, "record", what);
+    dp_json_member_text(&json, "replay_id", record->id);
+    dp_json_member_text(&json, "at", now);
     return json;
 }
 
@@ -192,15 +180,15 @@ dp_status dp_replay_record_start(dp_replay_record *record, const char *who, cons
     dp_buffer line = DP_BUFFER_INIT(MAX_LINE_BYTES);
     const dp_replay_subject *subject = &record->subject;
     dp_json_writer json = begin(record, &line, is_resumed ? "resumed" : "started");
-    put_text(&json, "who", who);
-    put_text(&json, "why", why);
-    put_text(&json, "pipeline", subject->pipeline);
-    put_text(&json, "source", subject->source);
-    put_text(&json, "origin", subject->origin);
-    put_text(&json, "endpoint", subject->endpoint);
-    put_text(&json, "replay_from", subject->from.token);
-    put_text(&json, "replay_to", subject->to.token);
-    put_text(&json, "stored_offset", stored == NULL ? NULL : stored->token);
+    dp_json_member_text(&json, "who", who);
+    dp_json_member_text(&json, "why", why);
+    dp_json_member_text(&json, "pipeline", subject->pipeline);
+    dp_json_member_text(&json, "source", subject->source);
+    dp_json_member_text(&json, "origin", subject->origin);
+    dp_json_member_text(&json, "endpoint", subject->endpoint);
+    dp_json_member_text(&json, "replay_from", subject->from.token);
+    dp_json_member_text(&json, "replay_to", subject->to.token);
+    dp_json_member_text(&json, "stored_offset", stored == NULL ? NULL : stored->token);
     return append(record, &json, &line, error);
 }
 
@@ -209,7 +197,7 @@ dp_status dp_replay_record_progress(dp_replay_record *record, const dp_offset *p
 {
     dp_buffer line = DP_BUFFER_INIT(MAX_LINE_BYTES);
     dp_json_writer json = begin(record, &line, "progress");
-    put_text(&json, "position", position->token);
+    dp_json_member_text(&json, "position", position->token);
     put_counts(&json, counts);
     return append(record, &json, &line, error);
 }
@@ -219,8 +207,8 @@ dp_status dp_replay_record_finish(dp_replay_record *record, const char *outcome,
 {
     dp_buffer line = DP_BUFFER_INIT(MAX_LINE_BYTES);
     dp_json_writer json = begin(record, &line, "finished");
-    put_text(&json, "outcome", outcome);
-    put_text(&json, "detail", detail);
+    dp_json_member_text(&json, "outcome", outcome);
+    dp_json_member_text(&json, "detail", detail);
     put_counts(&json, counts);
     return append(record, &json, &line, error);
 }

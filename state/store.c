@@ -13,25 +13,24 @@ static const struct scheme {
     {"postgres://", &dp_store_postgres, true},
 };
 
-static const char *const quarantine_states[] = {
-#define STATE_TEXT(name, text) text,
-    DP_QUARANTINE_STATE_LIST(STATE_TEXT)
-#undef STATE_TEXT
+static const dp_slice quarantine_states[] = {
+#define TEXT(name, text) {text, sizeof(text) - 1},
+    DP_QUARANTINE_STATE_LIST(TEXT)
+#undef TEXT
 };
 
 dp_slice dp_quarantine_state_text(dp_quarantine_state state)
 {
-    return dp_slice_of_text(quarantine_states[state]);
+    return quarantine_states[state];
 }
 
 bool dp_quarantine_state_parse(dp_slice text, dp_quarantine_state *state)
 {
-    for (size_t i = 0; i < sizeof quarantine_states / sizeof quarantine_states[0]; i++) {
-        if (!dp_slice_equal_text(text, quarantine_states[i])) continue;
-        *state = (dp_quarantine_state)i;
-        return true;
-    }
-    return false;
+    size_t index;
+    const size_t count = sizeof quarantine_states / sizeof quarantine_states[0];
+    if (!dp_slice_find(text, quarantine_states, count, &index)) return false;
+    *state = (dp_quarantine_state)index;
+    return true;
 }
 
 dp_status dp_state_dsn_parse(const char *text, dp_state_dsn *dsn, dp_error *error)
