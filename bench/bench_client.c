@@ -2,16 +2,17 @@
  * thread.
  *
  *   bench_client [SECONDS PER CASE]
+ *   bench_client SECONDS CASE bare|ours   one side of case 0, 1, ... alone, for a profiler
+ *   bench_client SECONDS CASE bare|ours   one side of case 0, 1, ... alone, for a profiler
  *
  * Both talk to one minimal peer in this process (an epoll thread that answers 60 bytes of JSON). Bare libcurl
  * means a handle whose options are set once for the same bytes on the wire, its reply collected in memory.
  * The two take turns in short rounds, since the machine's speed changes from minute to minute: only the ratio
- * of a round counts, and the median of the rounds is printed.
+ * of a round counts, and the medians of the rounds are printed.
  */
 #include <arpa/inet.h>
 #include <curl/curl.h>
 #include <errno.h>
-#include <math.h>
 #include <netinet/tcp.h>
 #include <pthread.h>
 #include <stdio.h>
@@ -25,7 +26,7 @@
 #include "base/clock.h"
 #include "client/client.h"
 
-enum { IN_FLIGHT = 8, ROUNDS = 15, MAX_FDS = 1024 };
+enum { IN_FLIGHT = 8, ROUNDS = 21, MAX_FDS = 1024 };
 
 /* --- the peer --- */
 
@@ -345,23 +346,34 @@ static double cpu_each(measure m)
     return (double)m.cpu_us / (double)m.requests;
 }
 
-static void run_case(const bench_case *what, double seconds)
+static void open_pair(pair *both, const bench_case *what)
 {
-    pair both = {.client = NULL};
     dp_error error = DP_ERROR_INIT;
     dp_client_config config = dp_client_config_defaults();
     config.proxy = "";
-    if (dp_client_new(&config, &both.client, &error) != DP_STATUS_OK ||
-        dp_client_queue_new(both.client, &both.queue, &error) != DP_STATUS_OK) {
+    if (dp_client_new(&config, &both->client, &error) != DP_STATUS_OK ||
+        dp_client_queue_new(both->client, &both->queue, &error) != DP_STATUS_OK) {
         fail(error.message);
     }
-    bare_open(&both.bare_side, what);
+    bare_open(&both->bare_side, what);
+}
+
+static void close_pair(pair *both)
+{
+    bare_close(&both->bare_side);
+    dp_client_queue_free(both->queue);
+    dp_client_free(both->client);
+}
+
+static void run_case(const bench_case *what, double seconds)
+{
+    pair both = {.client = NULL};
+    open_pair(&both, what);
     int64_t slice_us = (int64_t)(seconds * 1e6 / (2 * ROUNDS));
-    run_side(&both, what, false, slice_us / 4);
-    run_side(&both, what, true, slice_us / 4);
+    run_side(&both, what, false, slice_us);
+    run_side(&both, what, true, slice_us);
     double bare_rates[ROUNDS], our_rates[ROUNDS], rate_ratios[ROUNDS];
-    double bare_cpu = INFINITY;
-    double our_cpu = INFINITY;
+    double bare_cpu[ROUNDS], our_cpu[ROUNDS], cpu_ratios[ROUNDS];
     for (int i = 0; i < ROUNDS; i++) {
         measure first = run_side(&both, what, i % 2 == 1, slice_us);
         measure second = run_side(&both, what, i % 2 == 0, slice_us);
@@ -370,15 +382,24 @@ static void run_case(const bench_case *what, double seconds)
         bare_rates[i] = rate(plain);
         our_rates[i] = rate(own);
         rate_ratios[i] = rate(own) / rate(plain);
-        if (cpu_each(plain) < bare_cpu) bare_cpu = cpu_each(plain);
-        if (cpu_each(own) < our_cpu) our_cpu = cpu_each(own);
+        bare_cpu[i] = cpu_each(plain);
+        our_cpu[i] = cpu_each(own);
+        cpu_ratios[i] = cpu_each(own) / cpu_each(plain);
     }
     printf("%-26s %9.0f %9.0f %7.3f %9.1f %9.1f %7.3f\n", what->name, median(bare_rates), median(our_rates),
-           median(rate_ratios), bare_cpu, our_cpu, our_cpu / bare_cpu);
+           median(rate_ratios), median(bare_cpu), median(our_cpu), median(cpu_ratios));
     fflush(stdout);
-    bare_close(&both.bare_side);
-    dp_client_queue_free(both.queue);
-    dp_client_free(both.client);
+    close_pair(&both);
+}
+
+static void run_one_side(const bench_case *what, double seconds, bool ours)
+{
+    pair both = {.client = NULL};
+    open_pair(&both, what);
+    measure result = run_side(&both, what, ours, (int64_t)(seconds * 1e6));
+    printf("%-26s %s: %.0f requests/s, %.1f us of CPU each, %llu requests\n", what->name,
+           ours ? "ours" : "bare", rate(result), cpu_each(result), (unsigned long long)result.requests);
+    close_pair(&both);
 }
 
 int main(int argc, char **argv)
@@ -388,13 +409,19 @@ int main(int argc, char **argv)
         {"POST 256 KiB, one", 256 * 1024, false}, {"GET, 8 in flight", 0, true},
         {"POST 1 KiB, 8 in flight", 1024, true},  {"POST 256 KiB, 8 in flight", 256 * 1024, true},
     };
+    enum { CASE_COUNT = sizeof cases / sizeof cases[0] };
     double seconds = argc > 1 ? strtod(argv[1], NULL) : 3;
     body = malloc(1 << 20);
     memset(body, 'x', 1 << 20);
     snprintf(url, sizeof url, "http://127.0.0.1:%d/msg", start_peer());
     curl_global_init(CURL_GLOBAL_DEFAULT);
+    if (argc == 4) {
+        run_one_side(&cases[strtoul(argv[2], NULL, 10) % CASE_COUNT], seconds, strcmp(argv[3], "ours") == 0);
+        free(body);
+        return 0;
+    }
     printf("%-26s %9s %9s %7s %9s %9s %7s\n", "", "bare/s", "ours/s", "ratio", "bare us", "ours us", "ratio");
-    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+    for (size_t i = 0; i < CASE_COUNT; i++) {
         run_case(&cases[i], seconds);
     }
     free(body);
