@@ -124,7 +124,8 @@ static void return_driver(dp_client *client, dp_driver *driver, bool ran)
 dp_status dp_client_request_send(dp_client *client, const dp_client_request *request,
                                  dp_client_response *response, dp_error *error)
 {
-    dp_error own_error = DP_ERROR_INIT; /* the operation clears it; the caller's first error must win */
+    dp_error own_error; /* the operation's; the caller's first error must win */
+    dp_error_clear(&own_error);
     dp_driver *driver = NULL;
     if (dp_response_prepare(response, client->config.max_response_bytes)) driver = borrow_driver(client);
     if (driver == NULL) {

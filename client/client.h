@@ -295,7 +295,9 @@ dp_status dp_client_queue_new(dp_client *client, dp_client_queue **queue, dp_err
 void dp_client_queue_free(dp_client_queue *queue);
 
 /* Starts an operation without waiting. *call (may be NULL) identifies it and belongs to the queue until
- * dp_client_queue_next hands it back. An error here means that nothing was started. */
+ * dp_client_queue_next hands it back. An error here means that nothing was started. The request is on its way
+ * when this returns; only while ended calls are still to be taken it may leave with the next of them or with
+ * dp_client_wait. */
 dp_status dp_client_submit(dp_client_queue *queue, const dp_client_request *request, dp_client_call **call,
                            dp_error *error);
 

@@ -363,11 +363,11 @@ static void end_attempt(dp_operation *operation)
         dp_observe_retry(operation, outcome.kind, wait_us);
         return;
     }
-    char why[288] = "";
     if (outcome.kind == DP_CLIENT_OK) {
-        finish_at(operation, outcome.kind, false, why, now_us);
+        finish_at(operation, outcome.kind, false, "", now_us);
         return;
     }
+    char why[288];
     snprintf(why, sizeof why, "%s%s%s", operation->last_failure, outcome.retryable ? "; " : "",
              outcome.retryable ? dp_retry_verdict_text(verdict) : "");
     finish(operation, outcome.kind, outcome.retryable, why);
@@ -449,7 +449,10 @@ void dp_driver_step(dp_driver *driver, int extra_fd, int64_t until_us, bool *ext
 
 void dp_driver_kick(dp_driver *driver, dp_operation *operation)
 {
-    advance(operation, dp_clock_monotonic_us());
+    advance(operation, operation->started_us);
+    /* A caller that has not taken all that has ended comes back at once: what it submits meanwhile is sent
+     * together, which spares the peer a wake-up each. */
+    if (driver->ended_first != NULL) return;
     dp_transport_kick(driver->channel);
     process_ended_exchanges(driver);
 }
@@ -472,17 +475,17 @@ static bool admit(dp_client *client, int64_t now_us)
 static void prepare_exchange(dp_operation *operation)
 {
     const dp_client_request *request = &operation->request;
-    operation->exchange = (dp_transport_exchange){
-        .method = operation->text.method,
-        .url = operation->text.url,
-        .lines = operation->text.lines,
-        .line_count = operation->text.line_count,
-        .body = request->body,
-        .source = request->body_source,
-        .sink = request->body_sink,
-        .reply = operation->response->memory,
-        .deadline_us = operation->deadline_us,
-    };
+    dp_transport_exchange *exchange = &operation->exchange; /* the rest of it is set when it starts */
+    exchange->http_status = exchange->http_version = 0;
+    exchange->method = operation->text.method;
+    exchange->url = operation->text.url;
+    exchange->lines = operation->text.lines;
+    exchange->line_count = operation->text.line_count;
+    exchange->body = request->body;
+    exchange->source = request->body_source;
+    exchange->sink = request->body_sink;
+    exchange->reply = operation->response->memory;
+    exchange->deadline_us = operation->deadline_us;
 }
 
 static dp_status refuse_request(dp_client_response *response, dp_error *error)

@@ -295,7 +295,8 @@ dp_status dp_request_text_make(dp_request_text *text, const dp_client_config *co
     if (status != DP_STATUS_OK) return status;
     text->memory.length = text->lines_at;
     text->line_count = 0;
-    line_writer writer = {.text = text};
+    line_writer writer; /* not cleared: only the offsets of lines that were added are read */
+    writer.text = text;
     add_lines(&writer, config, request, request_id);
     if (text->memory.failed) {
         text->lines_at = 0;
