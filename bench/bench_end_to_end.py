@@ -4,7 +4,11 @@ same slot contents in the same run; CPU time a row by process; resident memory.
 
     bench/bench_end_to_end.py build/release/cli/dpone [ROWS]
 
-Only the ratios mean something: the machine's speed changes from hour to hour. Each shape is read through two copies of one
+dpone runs four times: with nothing prepared ahead (0 batches in flight while reading), with the next batch prepared while
+one is in flight (1), and with 2 and 4 in flight; the CPU and memory figures are of the last. DPONE_BENCH_IN_FLIGHT=4 names
+others.
+
+Only the ratios mean something: the machine's speed changes from hour to hour. Each shape is read through copies of one
 slot, over TCP, with PostgreSQL's fsync off (it only feeds) and the journal's on.
 """
 import json
@@ -18,6 +22,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 SOURCE = os.path.dirname(HERE)
 sys.path.insert(0, os.path.join(SOURCE, "tests", "integration"))
 DPONE = os.path.abspath(sys.argv[1] if len(sys.argv) > 1 else os.path.join(SOURCE, "build/release/cli/dpone"))
+COUNTS = os.environ.get("DPONE_BENCH_IN_FLIGHT", "0,1,2,4").split(",")
 ROWS = int(sys.argv[2]) if len(sys.argv) > 2 else 200000
 os.environ["DPONE_BINARY"] = DPONE
 
@@ -82,27 +87,31 @@ def measure(server, shape, rows, directory):
     server.psql(SHAPES[shape](rows))
     end = server.query_value("SELECT pg_current_wal_flush_lsn()")
     count = int(server.query_value("SELECT count(*) FROM t"))
-    for slot in ("bare", "dpone"):
+    for slot in ("bare", *(f"dpone{number}" for number in COUNTS)):
         server.psql(f"SELECT pg_copy_logical_replication_slot('base', '{slot}')")
     bare = timed([server.binary("pg_recvlogical"), "-d", server.dsn(), "--slot", "bare", "--start", "--no-loop",
                   "--endpos", end, "-f", "/dev/null", "-o", "proto_version=1", "-o", "publication_names=bench"],
                  server.environment(), server)
-    journal = DponeServer(state=f"sqlite:{directory}/{shape.replace(' ', '_')}.db", directory=directory)
-    journal.start()
-    before = cpu_seconds(journal.process.pid)
-    ours = timed([DPONE, "cdc", "run", "--pipeline", "bench", "--source", server.dsn(), "--slot", "dpone",
-                  "--publication", "bench", "--unique-key", "public.t=id", "--server", journal.url, "--until-end"],
-                 server.environment(), server)
-    serve_cpu, serve_peak = cpu_seconds(journal.process.pid) - before, peak_mib(journal.process.pid)
-    journal.stop()
-    summary = json.loads(ours[4])
-    if summary["accepted"] != count:
-        raise RuntimeError(f"{shape}: {summary['accepted']} of {count} rows arrived")
-    for slot in ("base", "bare", "dpone"):
+    rates = {}
+    for number in COUNTS:
+        journal = DponeServer(state=f"sqlite:{directory}/{shape.replace(' ', '_')}-{number}.db", directory=directory)
+        journal.start()
+        before = cpu_seconds(journal.process.pid)
+        ours = timed([DPONE, "cdc", "run", "--pipeline", "bench", "--source", server.dsn(), "--slot", f"dpone{number}",
+                      "--publication", "bench", "--unique-key", "public.t=id", "--server", journal.url, "--until-end",
+                      "--batches-in-flight", number], server.environment(), server)
+        serve_cpu, serve_peak = cpu_seconds(journal.process.pid) - before, peak_mib(journal.process.pid)
+        journal.stop()
+        summary = json.loads(ours[4])
+        if summary["accepted"] != count:
+            raise RuntimeError(f"{shape}: {summary['accepted']} of {count} rows arrived")
+        rates[number] = count / ours[0]
+    for slot in ("base", "bare", *(f"dpone{number}" for number in COUNTS)):
         server.psql(f"SELECT pg_drop_replication_slot('{slot}')")
     per_row = 1e6 / count
-    print(f"{shape:24} {count:8} rows  pg_recvlogical {count / bare[0]:9,.0f}/s  dpone {count / ours[0]:9,.0f}/s  "
-          f"ratio {bare[0] / ours[0]:.2f}  CPU us/row: walsender {ours[2] * per_row:.1f} (bare {bare[2] * per_row:.1f}) "
+    print(f"{shape:24} {count:8} rows  pg_recvlogical {count / bare[0]:9,.0f}/s  dpone " +
+          ", ".join(f"{number} in flight {rate:9,.0f}/s" for number, rate in rates.items()) +
+          f"  ratio {bare[0] / ours[0]:.2f}  CPU us/row: walsender {ours[2] * per_row:.1f} (bare {bare[2] * per_row:.1f}) "
           f"run {ours[1] * per_row:.1f} serve {serve_cpu * per_row:.1f}  peak MiB: run {ours[3]:.0f} serve {serve_peak:.0f}",
           flush=True)
 

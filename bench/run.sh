@@ -22,6 +22,7 @@ run decode python3 bench/bench_decode.py "$dpone"
 run journal "$build/bench/bench_journal" "$work"
 run journal_postgres python3 bench/journal_postgres.py "$build/bench/bench_journal_postgres"
 run path python3 bench/bench_path.py "$dpone"
+run in_flight python3 bench/bench_in_flight.py "$dpone" --rounds 1
 run client "$build/bench/bench_client" 1
 run server env ROUNDS=1 bench/bench_server.sh "$build" 2
 run end_to_end python3 bench/bench_end_to_end.py "$dpone" 100000

@@ -42,6 +42,13 @@ static const dp_option options[] = {
     DP_OPTION_BATCH_EVENTS,
     DP_OPTION_BATCH_BYTES,
     {.name = "batch-wait-ms", .argument = "MS", .help = "or after this long", .default_text = "200"},
+    {.name = "batches-in-flight",
+     .argument = "COUNT",
+     .help = "send up to so many batches side by side to a server that keeps their order, at most 16: worth "
+             "more the farther the server is. 0: read nothing while a batch is on its way. With --state at "
+             "most 1",
+     .default_text = "2",
+     .environment = "DPONE_BATCHES_IN_FLIGHT"},
     {.name = "max-event-bytes",
      .argument = "BYTES",
      .help = "a larger event is poison",
@@ -134,6 +141,11 @@ static dp_status read_numbers(const dp_invocation *invocation, dp_cdc_run_option
         status = dp_invocation_u64(invocation, "offset-interval-ms", 0, 3600000, &interval_ms, error);
     if (status == DP_STATUS_OK)
         status = dp_invocation_u64(invocation, "max-batches", 0, UINT64_MAX, &run->max_batches, error);
+    uint64_t in_flight = 1;
+    if (status == DP_STATUS_OK)
+        status = dp_invocation_u64(invocation, "batches-in-flight", 0, DP_BATCH_LANES, &in_flight, error);
+    bool may_overlap = dp_invocation_text(invocation, "state") == NULL;
+    run->batches_in_flight = may_overlap || in_flight == 0 ? (unsigned)in_flight : 1;
     run->limits = (dp_batch_limits){(size_t)events, (size_t)bytes, (size_t)event_bytes};
     run->batch_wait_ms = (unsigned)wait_ms;
     run->offset_interval_ms = (unsigned)interval_ms;

@@ -66,7 +66,7 @@ void dp_exchange_add_headers(dp_exchange *exchange, dp_http_response *response, 
     if (!allowed_origin(exchange, origin, origin_capacity)) return;
     dp_http_response_add(response, "Access-Control-Allow-Origin", origin);
     dp_http_response_add(response, "Access-Control-Expose-Headers",
-                         "X-Correlation-ID, Idempotency-Replayed, Retry-After");
+                         "X-Correlation-ID, Dpone-Keeps-Order, Idempotency-Replayed, Retry-After");
 }
 
 void dp_exchange_respond(dp_exchange *exchange, dp_http_response *response, const char *content_type,
@@ -318,7 +318,7 @@ static bool answer_preflight(dp_exchange *exchange)
     dp_http_response response = {.status = 204};
     dp_http_response_add(&response, "Access-Control-Allow-Methods", "GET, POST, PUT, DELETE");
     dp_http_response_add(&response, "Access-Control-Allow-Headers",
-                         "Authorization, Content-Type, Idempotency-Key, X-Request-ID");
+                         "Authorization, Content-Type, Dpone-After, Idempotency-Key, X-Request-ID");
     dp_http_response_add(&response, "Access-Control-Max-Age", "600");
     dp_exchange_respond(exchange, &response, NULL, dp_slice_make("", 0));
     return true;
@@ -411,6 +411,8 @@ static void on_timer(void *context, dp_http_request *request)
     (void)context;
     if (exchange->route == DP_ROUTE_EVENTS) {
         dp_events_route_timer(exchange);
+    } else if (exchange->follows) {
+        dp_v1_on_timer(exchange);
     } else {
         dp_msg_timer(exchange);
     }
@@ -568,6 +570,7 @@ dp_status dp_application_new(const dp_application_options *options, dp_applicati
 
 void dp_application_end_waiting(dp_application *application)
 {
+    atomic_store(&application->stopping, true);
     dp_journal_watch_stop(application->watch);
     dp_events_route_stop(application);
 }

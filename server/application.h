@@ -24,7 +24,8 @@ typedef struct dp_application_options {
 dp_status dp_application_new(const dp_application_options *options, dp_application **application,
                              dp_error *error);
 
-/* Before the HTTP server stops: answers the requests that wait for events, so that none holds it up. */
+/* Before the HTTP server stops: answers the requests that wait for events or for other batches, so that none
+ * holds it up. */
 void dp_application_end_waiting(dp_application *application);
 
 /* Waits until the workers have finished what they have begun. */

@@ -58,6 +58,10 @@ typedef struct dp_exchange {
     dp_v1_refusal refusal;
     bool may_wait; /* a reader of events that is suspended when there are none */
     dp_waiting_reader waiting;
+    bool follows; /* a batch that comes after another one: server/v1_routes.c */
+    int64_t follow_until_us;
+    dp_batch_waiter waiter;
+    dp_worker_job *follower; /* its job; read only by who has unparked the waiter */
 } dp_exchange;
 
 /* What may change while running. Read under the lock. */
@@ -86,6 +90,7 @@ struct dp_application {
     dp_waiting_readers *waiting; /* requests for events that have found none; NULL: without a state */
     dp_journal_watch *watch;
     const char *token; /* "": none is configured */
+    _Atomic bool stopping;
     size_t max_batch_bytes;
 };
 

@@ -116,6 +116,8 @@ bool dp_http_request_has_body(const dp_http_request *request); /* announced by t
 /* As announced by Content-Length; SIZE_MAX for a chunked body. In on_headers only. */
 size_t dp_http_request_body_length(const dp_http_request *request);
 bool dp_http_request_is_loopback(const dp_http_request *request);
+/* Whether the peer has closed its side since: nobody will read the answer. While deferred only. */
+bool dp_http_request_has_left(const dp_http_request *request);
 int64_t dp_http_request_started_us(const dp_http_request *request); /* monotonic: header complete */
 /* The time of the event that is being handled; cheaper than the clock. */
 int64_t dp_http_request_now_us(const dp_http_request *request);

@@ -266,6 +266,14 @@ bool dp_http_request_has_body(const dp_http_request *request)
     return request->has_body;
 }
 
+bool dp_http_request_has_left(const dp_http_request *request)
+{
+    const union MHD_ConnectionInfo *file =
+        MHD_get_connection_info(request->mhd, MHD_CONNECTION_INFO_CONNECTION_FD);
+    char byte;
+    return file != NULL && recv(file->connect_fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) == 0;
+}
+
 bool dp_http_request_is_loopback(const dp_http_request *request)
 {
     return request->owner->is_loopback;

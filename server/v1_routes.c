@@ -2,6 +2,7 @@
 
 #include <stdio.h>
 
+#include "base/clock.h"
 #include "base/json_scanner.h"
 #include "server/access.h"
 #include "server/events_route.h"
@@ -10,7 +11,10 @@
 enum {
     MAX_JSON_BODY_BYTES = 1 << 20,
     /* A refused request with a body up to this is read to its end first, so that its sender can read why. */
-    MAX_DISCARDED_BODY_BYTES = 1 << 16
+    MAX_DISCARDED_BODY_BYTES = 1 << 16,
+    MAX_AFTER_BYTES = 255,
+    FOLLOW_MS = 5000,   /* how long a batch waits for the one before it */
+    FOLLOW_LOOK_MS = 50 /* how often it looks whether another server has stored that one */
 };
 
 bool dp_v1_owns(dp_route route)
@@ -192,20 +196,77 @@ static void count_receipt(dp_metrics *metrics, const dp_api_reply *reply)
     dp_metric_add(&metrics->batches_committed, 1);
 }
 
-static void ingest(dp_v1_job *job, dp_slice body, dp_api_reply *reply)
+/* The batch that this one comes after. False when the reply refuses the header. */
+static bool read_after(const dp_exchange *exchange, dp_slice *after, dp_api_reply *reply)
+{
+    if (!dp_http_request_header(exchange->request, "Dpone-After", after)) return true;
+    bool valid = dp_http_request_header_count(exchange->request, "Dpone-After") == 1 && after->length > 0 &&
+                 after->length <= MAX_AFTER_BYTES;
+    for (size_t i = 0; valid && i < after->length; i++) {
+        valid = after->data[i] >= 0x21 && after->data[i] <= 0x7e;
+    }
+    if (!valid)
+        dp_api_reply_error(reply, 400, "after_invalid",
+                           "Dpone-After must be one header of 1 to 255 visible ASCII characters");
+    return valid;
+}
+
+static void wake_follower(dp_batch_waiter *waiter)
+{
+    dp_exchange *exchange = (dp_exchange *)(void *)((char *)waiter - offsetof(dp_exchange, waiter));
+    dp_worker_pool_submit(exchange->application->writers, exchange->follower, true);
+}
+
+typedef enum follow { FOLLOW_NOW, FOLLOW_LATER, FOLLOW_NEVER } follow;
+
+/* LATER: the exchange is parked, perhaps even at work again on another thread, and not to be touched. */
+static follow ask_to_follow(dp_v1_job *job, dp_slice after, dp_slice body, dp_api_reply *reply)
 {
     dp_exchange *exchange = job->exchange;
+    dp_journal_api *journal = exchange->application->journal;
+    exchange->waiter.after = after;
+    if (dp_http_request_has_left(exchange->request)) {
+        /* Nobody reads the answer, and a later sender may have cut the stream elsewhere. */
+        dp_journal_api_refuse_follower(&exchange->waiter, reply);
+        return FOLLOW_NEVER;
+    }
+    bool is_late =
+        dp_clock_monotonic_us() >= exchange->follow_until_us || atomic_load(&exchange->application->stopping);
+    if (dp_journal_api_may_follow(journal, &exchange->waiter, body, !is_late)) return FOLLOW_NOW;
+    if (!is_late) return FOLLOW_LATER;
+    dp_journal_api_refuse_follower(&exchange->waiter, reply);
+    return FOLLOW_NEVER;
+}
+
+void dp_v1_on_timer(dp_exchange *exchange)
+{
+    dp_http_set_timer(exchange->request, dp_http_request_now_us(exchange->request) + FOLLOW_LOOK_MS * 1000);
+    if (dp_journal_api_unpark(exchange->application->journal, &exchange->waiter))
+        dp_worker_pool_submit(exchange->application->writers, exchange->follower, true);
+}
+
+static bool ingest(dp_v1_job *job, dp_slice body, dp_api_reply *reply)
+{
+    dp_exchange *exchange = job->exchange;
+    dp_slice after = {NULL, 0};
+    if (!read_after(exchange, &after, reply)) return true;
+    if (after.data != NULL) {
+        follow how = ask_to_follow(job, after, body, reply);
+        if (how != FOLLOW_NOW) return how == FOLLOW_NEVER;
+    }
     dp_slice key = {NULL, 0};
     size_t count = dp_http_request_header_count(exchange->request, "Idempotency-Key");
     dp_http_request_header(exchange->request, "Idempotency-Key", &key);
-    dp_journal_api_ingest(exchange->application->journal, job->pipeline, key, (unsigned)count, body, reply);
-    if (reply->http_status != 200 || reply->replayed) return;
     dp_application *application = exchange->application;
+    dp_journal_api_ingest(application->journal, job->pipeline, key, (unsigned)count, body, reply);
+    if (reply->http_status != 200 || reply->replayed) return true;
     count_receipt(&application->metrics, reply);
     dp_events_route_wake(application, dp_waiting_readers_wake(application->waiting, job->pipeline));
+    return true;
 }
 
-static void call_journal(dp_v1_job *job, dp_api_reply *reply)
+/* False: there is no answer yet, and the job may be at work on another thread by now. */
+static bool call_journal(dp_v1_job *job, dp_api_reply *reply)
 {
     dp_exchange *exchange = job->exchange;
     dp_journal_api *journal = exchange->application->journal;
@@ -213,48 +274,50 @@ static void call_journal(dp_v1_job *job, dp_api_reply *reply)
     dp_offset_name name;
     dp_consumer_choice consumer;
     switch (exchange->route) {
-    case DP_ROUTE_READY: dp_journal_api_check_ready(journal, reply); return;
-    case DP_ROUTE_PIPELINES: dp_journal_api_list_pipelines(journal, reply); return;
-    case DP_ROUTE_PIPELINE: dp_journal_api_show_pipeline(journal, job->pipeline, reply); return;
-    case DP_ROUTE_BATCHES: ingest(job, body, reply); return;
-    case DP_ROUTE_OFFSETS: dp_journal_api_list_offsets(journal, job->pipeline, reply); return;
-    case DP_ROUTE_SOURCE_PUT: dp_journal_api_put_source(journal, job->pipeline, body, reply); return;
+    case DP_ROUTE_READY: dp_journal_api_check_ready(journal, reply); return true;
+    case DP_ROUTE_PIPELINES: dp_journal_api_list_pipelines(journal, reply); return true;
+    case DP_ROUTE_PIPELINE: dp_journal_api_show_pipeline(journal, job->pipeline, reply); return true;
+    case DP_ROUTE_BATCHES: return ingest(job, body, reply);
+    case DP_ROUTE_OFFSETS: dp_journal_api_list_offsets(journal, job->pipeline, reply); return true;
+    case DP_ROUTE_SOURCE_PUT: dp_journal_api_put_source(journal, job->pipeline, body, reply); return true;
     case DP_ROUTE_QUARANTINE:
         dp_journal_api_list_quarantine(journal, job->pipeline, dp_v1_job_query(job, "after"), reply);
-        return;
-    case DP_ROUTE_QUARANTINE_ADD: dp_journal_api_add_quarantine(journal, job->pipeline, body, reply); return;
+        return true;
+    case DP_ROUTE_QUARANTINE_ADD:
+        dp_journal_api_add_quarantine(journal, job->pipeline, body, reply);
+        return true;
     case DP_ROUTE_QUARANTINE_RESOLVE:
         dp_journal_api_resolve_quarantine(journal, job->pipeline, body, reply);
-        return;
-    case DP_ROUTE_AUDIT: dp_journal_api_list_audit(journal, job->pipeline, reply); return;
-    case DP_ROUTE_AUDIT_ADD: dp_journal_api_add_audit(journal, job->pipeline, body, reply); return;
-    case DP_ROUTE_REPLAY_PLANS: dp_journal_api_plan_replay(journal, body, reply); return;
-    case DP_ROUTE_COMMIT_DECISIONS: dp_journal_api_decide_commit(journal, body, reply); return;
+        return true;
+    case DP_ROUTE_AUDIT: dp_journal_api_list_audit(journal, job->pipeline, reply); return true;
+    case DP_ROUTE_AUDIT_ADD: dp_journal_api_add_audit(journal, job->pipeline, body, reply); return true;
+    case DP_ROUTE_REPLAY_PLANS: dp_journal_api_plan_replay(journal, body, reply); return true;
+    case DP_ROUTE_COMMIT_DECISIONS: dp_journal_api_decide_commit(journal, body, reply); return true;
     case DP_ROUTE_OFFSET_GET:
         name = offset_name(job);
         dp_journal_api_get_offset(journal, &name, reply);
-        return;
+        return true;
     case DP_ROUTE_OFFSET_PUT:
         name = offset_name(job);
         dp_journal_api_put_offset(journal, &name, body, reply);
-        return;
+        return true;
     case DP_ROUTE_OFFSET_DELETE:
         name = offset_name(job);
         dp_journal_api_delete_offset(journal, &name, body, reply);
-        return;
-    case DP_ROUTE_CONSUMERS: dp_journal_api_list_consumers(journal, job->pipeline, reply); return;
+        return true;
+    case DP_ROUTE_CONSUMERS: dp_journal_api_list_consumers(journal, job->pipeline, reply); return true;
     case DP_ROUTE_CONSUMER_GET:
         consumer = consumer_choice(job);
         dp_journal_api_get_consumer(journal, &consumer, reply);
-        return;
+        return true;
     case DP_ROUTE_CONSUMER_PUT:
         consumer = consumer_choice(job);
         dp_journal_api_put_consumer(journal, &consumer, body, reply);
-        return;
+        return true;
     case DP_ROUTE_CONSUMER_DELETE:
         consumer = consumer_choice(job);
         dp_journal_api_delete_consumer(journal, &consumer, body, reply);
-        return;
+        return true;
     case DP_ROUTE_EVENTS:
     case DP_ROUTE_MSG:
     case DP_ROUTE_HEALTH:
@@ -269,6 +332,7 @@ static void call_journal(dp_v1_job *job, dp_api_reply *reply)
     case DP_ROUTE_COUNT: break;
     }
     dp_api_reply_error(reply, 500, "internal", "A route without an action");
+    return true;
 }
 
 void dp_exchange_respond_reply(dp_exchange *exchange, const dp_api_reply *reply)
@@ -284,6 +348,7 @@ void dp_exchange_respond_reply(dp_exchange *exchange, const dp_api_reply *reply)
         dp_http_response_add(&response, "Retry-After", retry_after);
     }
     if (reply->replayed) dp_http_response_add(&response, "Idempotency-Replayed", "true");
+    if (exchange->route == DP_ROUTE_BATCHES) dp_http_response_add(&response, "Dpone-Keeps-Order", "true");
     dp_exchange_respond(exchange, &response, reply->content_type, dp_buffer_slice(&reply->body));
 }
 
@@ -291,7 +356,10 @@ static void run_job(dp_worker_job *own)
 {
     dp_v1_job *job = (dp_v1_job *)(void *)own;
     dp_api_reply reply = DP_API_REPLY_INIT;
-    call_journal(job, &reply);
+    if (!call_journal(job, &reply)) {
+        dp_api_reply_release(&reply);
+        return;
+    }
     dp_exchange_respond_reply(job->exchange, &reply);
     dp_api_reply_release(&reply);
     dp_v1_job_free(job);
@@ -320,6 +388,16 @@ void dp_v1_on_request(dp_exchange *exchange)
         return;
     }
     dp_worker_pool *pool = writes(exchange->route) ? application->writers : application->readers;
+    dp_slice after;
+    exchange->follows = exchange->route == DP_ROUTE_BATCHES &&
+                        dp_http_request_header(exchange->request, "Dpone-After", &after);
+    if (exchange->follows) {
+        exchange->waiter = (dp_batch_waiter){.pipeline = job->pipeline, .wake = wake_follower};
+        exchange->follower = &job->job;
+        int64_t now_us = dp_http_request_now_us(exchange->request);
+        exchange->follow_until_us = now_us + FOLLOW_MS * 1000;
+        dp_http_set_timer(exchange->request, now_us + FOLLOW_LOOK_MS * 1000);
+    }
     dp_http_hand_over(exchange->request);
     if (dp_worker_pool_submit(pool, &job->job, false)) return;
     dp_v1_job_free(job);

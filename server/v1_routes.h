@@ -14,4 +14,7 @@ void dp_v1_on_headers(dp_exchange *exchange);
 /* The body is complete: refuses as decided before, or hands over to a worker. */
 void dp_v1_on_request(dp_exchange *exchange);
 
+/* For an exchange that `follows`: looks again whether the batch before it is stored, and when to give up. */
+void dp_v1_on_timer(dp_exchange *exchange);
+
 #endif

@@ -1,8 +1,9 @@
 /* Where a pipeline delivers to: the seam between the pipeline and the HTTP client.
  *
- * One batch is in flight at a time, so order is kept; the pipeline builds the next one meanwhile. Repeating a
- * batch after a transport failure is the sink's work (the resilient client inside it); repeating for as long
- * as the sink is down is the pipeline's. Belongs to one thread.
+ * A delivery has a lane of its own, so several can be in flight. They may reach the endpoint in any order;
+ * one that says which batch it comes after is held back there until that one is stored, by an endpoint that
+ * keeps order. Repeating a batch after a transport failure is the sink's work (the resilient client inside
+ * it); repeating for as long as the sink is down is the pipeline's. Belongs to one thread.
  */
 #ifndef DPONE_SERVICES_BATCH_SINK_H
 #define DPONE_SERVICES_BATCH_SINK_H
@@ -12,12 +13,23 @@
 #include "cdc/poison.h"
 #include "replay/offset_token.h"
 
+enum { DP_BATCH_LANES = 16 };
+
+typedef struct dp_batch_delivery {
+    unsigned lane; /* free: nothing is in flight in it */
+    const char *batch_id;
+    const char *after; /* the batch that must be stored before; NULL: any order will do */
+    dp_slice body;
+} dp_batch_delivery;
+
 /* What came back for a batch. A transport failure has http_status 0 and the cause in the error of `wait`. */
 typedef struct dp_batch_answer {
+    unsigned lane; /* whose answer it is; also set when `wait` returns an error */
     unsigned http_status;
-    dp_slice body;          /* valid until the next call on the sink */
+    dp_slice body;          /* valid until the next submit or drop in the lane */
     unsigned retry_after_s; /* 0: none given */
     bool is_replayed;       /* the receipt of an earlier delivery: nothing was stored this time */
+    bool keeps_order;       /* the endpoint understands `after` */
 } dp_batch_answer;
 
 /* What a stream reads from. */
@@ -49,13 +61,17 @@ typedef struct dp_batch_sink {
     /* Required. Durable when it returns OK. */
     dp_status (*save_offset)(void *self, const dp_offset *offset, dp_error *error);
 
-    /* Required. Starts delivery; `body` and `batch_id` must stay until `wait` says done. */
-    dp_status (*submit)(void *self, const char *batch_id, dp_slice body, dp_error *error);
+    /* Required. Starts a delivery; its body must stay until `wait` says done or it is dropped. */
+    dp_status (*submit)(void *self, const dp_batch_delivery *delivery, dp_error *error);
 
-    /* Required. Waits up to timeout_ms for the answer. OK with *done false: not yet. A status other than OK
-     * ends the delivery without an answer; retryable ones mean that submitting the same batch again may
-     * succeed. */
+    /* Required. Waits up to timeout_ms for an answer, in any lane. OK with *done false: not yet. A status
+     * other than OK ends the delivery without an answer; retryable ones mean that submitting the same batch
+     * again may succeed. */
     dp_status (*wait)(void *self, int timeout_ms, bool *done, dp_batch_answer *answer, dp_error *error);
+
+    /* Required by a sender that uses more than lane 0. Ends the delivery in a lane, whose answer never comes;
+     * what the endpoint does with the batch is not known. Nothing in flight there: nothing happens. */
+    void (*drop)(void *self, unsigned lane);
 
     /* Required. Keeps a poison record of a stream; durable when it returns OK. *is_new false: it is there
      * since it was read before. */

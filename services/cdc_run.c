@@ -20,6 +20,24 @@ enum {
     HEADER_AND_TRAILER_BYTES = 16384 /* names of pipeline and source, escaped */
 };
 
+typedef enum flight_state {
+    FLIGHT_SENT,
+    FLIGHT_ANSWERED, /* the answer is kept until everything before it is done */
+    FLIGHT_UNSENT    /* failed because of, or beside, one before it: sent again after that one */
+} flight_state;
+
+/* A batch that was handed to the sink, in the lane of its own number. */
+typedef struct flight {
+    flight_state state;
+    dp_batch_body body;
+    dp_batch_offsets offsets;
+    uint64_t transaction_count;
+    bool has_duplicates;
+    dp_status answer_status;
+    dp_batch_answer answer;
+    dp_error answer_error;
+} flight;
+
 typedef struct cdc_run {
     const dp_cdc_run_options *options;
     const dp_change_source *source;
@@ -36,16 +54,13 @@ typedef struct cdc_run {
     uint64_t building_transaction_count;
     bool has_open_lines; /* lines of the open transaction were put, here or in a batch sent before */
 
-    dp_batch_body in_flight;
-    bool is_in_flight;
-    dp_batch_offsets in_flight_offsets;
-    uint64_t in_flight_transaction_count;
-    bool in_flight_has_duplicates;
+    bool building_continues; /* it begins inside a transaction whose first part was sent before */
+
+    flight flights[DP_BATCH_LANES]; /* a ring: flight_count of them from first_flight, oldest first */
+    unsigned first_flight;
+    unsigned flight_count;
+    bool keeps_order; /* the sink has said that it does */
     bool sink_failed; /* a delivery ended for good without a receipt that passed */
-    bool has_answer;  /* taken while the next batch was being built */
-    dp_status answer_status;
-    dp_batch_answer answer;
-    dp_error answer_error;
 
     bool has_stored; /* what the store held at the start, and later what was saved */
     dp_lsn stored;
@@ -74,7 +89,7 @@ typedef struct cdc_run {
 
 static bool is_enough(const cdc_run *run)
 {
-    uint64_t sent_count = run->summary->batch_count + (run->is_in_flight ? 1 : 0);
+    uint64_t sent_count = run->summary->batch_count + run->flight_count;
     return run->options->max_batches > 0 && sent_count >= run->options->max_batches;
 }
 
@@ -101,7 +116,10 @@ static bool is_inside_transaction(const cdc_run *run)
 
 static uint64_t row_count(const cdc_run *run)
 {
-    uint64_t in_flight_count = run->is_in_flight ? run->in_flight.event_count : 0;
+    uint64_t in_flight_count = 0;
+    for (unsigned i = 0; i < run->flight_count; i++) {
+        in_flight_count += run->flights[(run->first_flight + i) % DP_BATCH_LANES].body.event_count;
+    }
     return run->summary->event_count + in_flight_count + dp_batch_writer_event_count(run->building);
 }
 
@@ -159,7 +177,7 @@ static void note_sink_asked(cdc_run *run)
 
 static void note_sink_answered(cdc_run *run)
 {
-    run->state.sink_since_us = run->is_in_flight ? dp_clock_monotonic_us() : 0;
+    run->state.sink_since_us = run->flight_count > 0 ? dp_clock_monotonic_us() : 0;
     run->state.sink_trouble[0] = '\0';
 }
 
@@ -352,27 +370,14 @@ static dp_status take_receipt(cdc_run *run, const dp_batch_body *body, const dp_
 
 /* --- delivery --- */
 
-/* Waits for the batch in flight, looking after the source meanwhile. */
-static dp_status await_answer(cdc_run *run, dp_batch_answer *answer, dp_error *error)
+static flight *flight_at(cdc_run *run, unsigned index)
 {
-    bool done = run->has_answer;
-    if (done) {
-        run->has_answer = false;
-        *answer = run->answer;
-        if (run->answer_status != DP_STATUS_OK && error->status == DP_STATUS_OK) *error = run->answer_error;
-        return run->answer_status;
-    }
-    while (!done) {
-        if (is_grace_over(run)) {
-            return dp_error_set(error, DP_STATUS_CANCELLED, "stopped while a batch was in flight");
-        }
-        dp_status status = run->sink->wait(run->sink->self, TICK_MS, &done, answer, error);
-        if (status != DP_STATUS_OK) return status;
-        if (!done && run->source->tick != NULL) status = run->source->tick(run->source->self, error);
-        if (status != DP_STATUS_OK) return status;
-        report(run, NULL);
-    }
-    return DP_STATUS_OK;
+    return &run->flights[(run->first_flight + index) % DP_BATCH_LANES];
+}
+
+static unsigned lane_of(const cdc_run *run, const flight *f)
+{
+    return (unsigned)(f - run->flights);
 }
 
 /* Whether delivering the same batch again may help: a transport failure, a server error, or a refusal that
@@ -382,6 +387,57 @@ static bool is_worth_repeating(dp_status status, const dp_batch_answer *answer)
     if (status != DP_STATUS_OK) return dp_status_retryable(status);
     return answer->http_status >= 500 || answer->http_status == 408 || answer->http_status == 425 ||
            answer->http_status == 429 || dp_batch_answer_is_in_flight(answer->http_status, answer->body);
+}
+
+/* Waits for any answer and keeps it with its batch. */
+static void take_answer(cdc_run *run, int timeout_ms, bool *taken)
+{
+    dp_error error = DP_ERROR_INIT;
+    dp_batch_answer answer = {.http_status = 0};
+    *taken = false;
+    dp_status status = run->sink->wait(run->sink->self, timeout_ms, taken, &answer, &error);
+    *taken |= status != DP_STATUS_OK;
+    if (!*taken) return;
+    flight *f = &run->flights[answer.lane];
+    bool is_first = answer.lane == run->first_flight;
+    bool again = !is_first && is_worth_repeating(status, &answer);
+    f->state = again ? FLIGHT_UNSENT : FLIGHT_ANSWERED;
+    f->answer_status = status;
+    f->answer = answer;
+    f->answer_error = error;
+    run->keeps_order |= answer.keeps_order;
+}
+
+/* Waits for the answer of the oldest batch, looking after the source meanwhile. */
+static dp_status await_answer(cdc_run *run, dp_batch_answer *answer, dp_error *error)
+{
+    flight *f = flight_at(run, 0);
+    while (f->state == FLIGHT_SENT) {
+        if (is_grace_over(run)) {
+            return dp_error_set(error, DP_STATUS_CANCELLED, "stopped while a batch was in flight");
+        }
+        bool taken;
+        take_answer(run, TICK_MS, &taken);
+        dp_status status =
+            taken || run->source->tick == NULL ? DP_STATUS_OK : run->source->tick(run->source->self, error);
+        if (status != DP_STATUS_OK) return status;
+        report(run, NULL);
+    }
+    *answer = f->answer;
+    if (f->answer_status != DP_STATUS_OK && error->status == DP_STATUS_OK) *error = f->answer_error;
+    return f->answer_status;
+}
+
+/* `after` NULL: everything before it is known to be stored. */
+static dp_status submit(cdc_run *run, flight *f, const dp_batch_body *body, const char *after,
+                        dp_error *error)
+{
+    dp_batch_delivery delivery = {.lane = lane_of(run, f),
+                                  .batch_id = body->batch_id,
+                                  .after = after,
+                                  .body = dp_buffer_slice(&body->bytes)};
+    f->state = FLIGHT_SENT;
+    return run->sink->submit(run->sink->self, &delivery, error);
 }
 
 /* Delivers the body until it is answered for good; for as long as the sink is down, that is for ever. */
@@ -405,8 +461,18 @@ static dp_status await_final_answer(cdc_run *run, const dp_batch_body *body, dp_
         status = back_off(run, wait_ms > LAST_BACKOFF_MS ? LAST_BACKOFF_MS : wait_ms, error);
         if (status != DP_STATUS_OK) return status;
         backoff_ms = next_backoff_ms(backoff_ms);
-        status = run->sink->submit(run->sink->self, body->batch_id, dp_buffer_slice(&body->bytes), error);
+        status = submit(run, flight_at(run, 0), body, NULL, error);
         if (status != DP_STATUS_OK) return status;
+    }
+}
+
+/* The batch that the others come after will never be stored under its own id. */
+static void call_back_followers(cdc_run *run)
+{
+    for (unsigned i = 1; i < run->flight_count; i++) {
+        flight *f = flight_at(run, i);
+        run->sink->drop(run->sink->self, lane_of(run, f));
+        f->state = FLIGHT_UNSENT;
     }
 }
 
@@ -419,6 +485,7 @@ static dp_status complete_delivery(cdc_run *run, dp_batch_body *body, const dp_b
     dp_batch_answer answer;
     dp_status status = await_final_answer(run, body, &answer, error);
     if (status != DP_STATUS_OK) return status;
+    if (answer.http_status == 413 && body->event_count > 1) call_back_followers(run);
     if (answer.http_status == 413 && body->event_count > 1)
         return deliver_in_parts(run, body, offsets, has_duplicates, error);
     if (answer.http_status == 200) return take_receipt(run, body, offsets, has_duplicates, &answer, error);
@@ -434,8 +501,7 @@ static dp_status deliver_part(cdc_run *run, dp_slice lines, size_t event_count,
     dp_batch_body part = {.bytes = DP_BUFFER_INIT(lines.length + HEADER_AND_TRAILER_BYTES)};
     dp_status status =
         dp_batch_compose(run->hash, lines, event_count, &run->options->stream, offsets, &part, error);
-    if (status == DP_STATUS_OK)
-        status = run->sink->submit(run->sink->self, part.batch_id, dp_buffer_slice(&part.bytes), error);
+    if (status == DP_STATUS_OK) status = submit(run, flight_at(run, 0), &part, NULL, error);
     if (status == DP_STATUS_OK) status = complete_delivery(run, &part, offsets, has_duplicates, error);
     dp_buffer_release(&part.bytes);
     return status;
@@ -459,17 +525,54 @@ static dp_status deliver_in_parts(cdc_run *run, dp_batch_body *body, const dp_ba
                : status;
 }
 
-static dp_status finish_in_flight(cdc_run *run, dp_error *error)
+/* What is behind a batch that failed for good is forgotten: nothing of it was taken into account. */
+static void drop_flights(cdc_run *run)
 {
-    if (!run->is_in_flight) return DP_STATUS_OK;
-    run->is_in_flight = false;
-    dp_status status = complete_delivery(run, &run->in_flight, &run->in_flight_offsets,
-                                         run->in_flight_has_duplicates, error);
+    for (; run->flight_count > 0; run->flight_count--) {
+        if (run->sink->drop != NULL) run->sink->drop(run->sink->self, run->first_flight);
+        run->first_flight = (run->first_flight + 1) % DP_BATCH_LANES;
+    }
+}
+
+/* Batches that failed while one before them was failing, too. */
+static dp_status submit_unsent(cdc_run *run, dp_error *error)
+{
+    dp_status status = DP_STATUS_OK;
+    for (unsigned i = 0; i < run->flight_count && status == DP_STATUS_OK; i++) {
+        flight *f = flight_at(run, i);
+        if (f->state != FLIGHT_UNSENT) continue;
+        const char *after = i == 0 ? NULL : flight_at(run, i - 1)->body.batch_id;
+        status = submit(run, f, &f->body, after, error);
+    }
+    return status;
+}
+
+/* Takes the oldest batch to its end. */
+static dp_status finish_first(cdc_run *run, dp_error *error)
+{
+    flight *f = flight_at(run, 0);
+    dp_status status = complete_delivery(run, &f->body, &f->offsets, f->has_duplicates, error);
     run->sink_failed = status != DP_STATUS_OK;
-    if (status != DP_STATUS_OK) return status;
+    if (status != DP_STATUS_OK) {
+        drop_flights(run);
+        return status;
+    }
+    run->summary->transaction_count += f->transaction_count;
+    run->first_flight = (run->first_flight + 1) % DP_BATCH_LANES;
+    run->flight_count--;
     note_sink_answered(run);
-    run->summary->transaction_count += run->in_flight_transaction_count;
-    return save_offset_when_due(run, error);
+    status = submit_unsent(run, error);
+    return status == DP_STATUS_OK ? save_offset_when_due(run, error) : status;
+}
+
+/* Until no more than `left` batches are in flight. */
+static dp_status finish_flights(cdc_run *run, unsigned left, dp_error *error)
+{
+    dp_status status = DP_STATUS_OK;
+    while (run->flight_count > left && status == DP_STATUS_OK) {
+        status = finish_first(run, error);
+    }
+    return status;
 }
 
 /* A batch that ends inside a transaction is staged and moves no offset. So the part of an open transaction
@@ -480,13 +583,13 @@ static bool holds_back_open_lines(const cdc_run *run)
     return run->has_open_lines && run->transaction_is_whole && run->transaction_start.event_count > 0;
 }
 
-static dp_status compose_in_flight(cdc_run *run, dp_error *error)
+static dp_status compose(cdc_run *run, flight *f, dp_error *error)
 {
     dp_batch_mark end =
         holds_back_open_lines(run) ? run->transaction_start : dp_batch_writer_mark(run->building);
     dp_slice lines = dp_batch_writer_lines(run->building);
     lines.length = end.line_bytes;
-    run->in_flight_offsets = (dp_batch_offsets){
+    f->offsets = (dp_batch_offsets){
         .has_next_offset = run->has_end && (!run->has_open_lines || holds_back_open_lines(run)),
         .next_offset = run->last_end,
         .has_stored_offset = run->has_stored,
@@ -494,50 +597,72 @@ static dp_status compose_in_flight(cdc_run *run, dp_error *error)
         .has_high_watermark = run->has_high_watermark,
         .high_watermark = run->high_watermark,
     };
-    run->in_flight_has_duplicates = end.has_duplicates;
-    run->in_flight_transaction_count = run->building_transaction_count;
-    return dp_batch_compose(run->hash, lines, end.event_count, &run->options->stream, &run->in_flight_offsets,
-                            &run->in_flight, error);
+    f->has_duplicates = end.has_duplicates;
+    f->transaction_count = run->building_transaction_count;
+    if (f->body.bytes.max_bytes == 0) {
+        const dp_batch_limits *limits = &run->options->limits;
+        f->body.bytes =
+            (dp_buffer)DP_BUFFER_INIT(limits->max_bytes + limits->max_event_bytes + HEADER_AND_TRAILER_BYTES);
+    }
+    return dp_batch_compose(run->hash, lines, end.event_count, &run->options->stream, &f->offsets, &f->body,
+                            error);
 }
 
-/* Sends what was built, after the batch before it is done; the source's next records are decoded meanwhile.
- */
-static dp_status send_batch(cdc_run *run, dp_error *error)
+/* How many batches may be in flight when the one that was built joins them. The parts of one transaction go
+ * one at a time: the receipt of a part is void once the transaction is complete, so a part whose answer was
+ * lost could not be sent again behind the parts after it. */
+static unsigned flight_limit(const cdc_run *run)
 {
-    if (run->building_since_us == 0) return DP_STATUS_OK;
-    if (is_enough(run)) return DP_STATUS_CANCELLED; /* ends the poll; read_until_end knows why */
-    dp_status status = finish_in_flight(run, error);
-    if (status == DP_STATUS_OK) status = compose_in_flight(run, error);
-    if (status != DP_STATUS_OK) return status;
-    if (dp_fault_is_planted(DP_FAULT_OFFSET_EARLY) && run->in_flight_offsets.has_next_offset) {
-        run->has_passed = true;
-        run->passed = run->in_flight_offsets.next_offset;
-        status = save_offset(run, error);
-        if (status != DP_STATUS_OK) return status;
-    }
-    dp_crash_point(DP_CRASH_BATCH_BUILT);
-    status = run->sink->submit(run->sink->self, run->in_flight.batch_id,
-                               dp_buffer_slice(&run->in_flight.bytes), error);
-    if (status != DP_STATUS_OK) return status;
-    dp_crash_point(DP_CRASH_POST_SENT);
-    run->is_in_flight = true;
-    note_sink_asked(run);
+    unsigned wanted = run->options->batches_in_flight;
+    return wanted > 1 && run->keeps_order && !run->building_continues ? wanted : 1;
+}
+
+/* What is left to build from when the batch was handed to the sink. */
+static void begin_next_batch(cdc_run *run)
+{
     run->building_transaction_count = 0;
     if (holds_back_open_lines(run)) {
         dp_batch_writer_drop_before(run->building, run->transaction_start);
         run->transaction_start = (dp_batch_mark){.line_bytes = 0};
         run->building_since_us = dp_clock_monotonic_us();
+        run->building_continues = false;
         run->has_end = false;
-        return DP_STATUS_OK;
+        return;
     }
     dp_batch_writer_clear(run->building);
     run->building_since_us = 0;
+    run->building_continues = run->has_open_lines;
     /* A batch that ends inside a transaction is staged: what is complete in it moves the offset with the next
      * one. */
     if (!run->has_open_lines) run->has_end = false;
     run->transaction_start = dp_batch_writer_mark(run->building);
     run->transaction_is_whole = false;
-    return DP_STATUS_OK;
+}
+
+/* Sends what was built, when there is room for it; the source's next records are decoded meanwhile. */
+static dp_status send_batch(cdc_run *run, dp_error *error)
+{
+    if (run->building_since_us == 0) return DP_STATUS_OK;
+    if (is_enough(run)) return DP_STATUS_CANCELLED; /* ends the poll; read_until_end knows why */
+    dp_status status = finish_flights(run, flight_limit(run) - 1, error);
+    flight *f = flight_at(run, run->flight_count);
+    if (status == DP_STATUS_OK) status = compose(run, f, error);
+    if (status != DP_STATUS_OK) return status;
+    if (dp_fault_is_planted(DP_FAULT_OFFSET_EARLY) && f->offsets.has_next_offset) {
+        run->has_passed = true;
+        run->passed = f->offsets.next_offset;
+        status = save_offset(run, error);
+        if (status != DP_STATUS_OK) return status;
+    }
+    dp_crash_point(DP_CRASH_BATCH_BUILT);
+    const char *after = run->flight_count == 0 ? NULL : flight_at(run, run->flight_count - 1)->body.batch_id;
+    status = submit(run, f, &f->body, after, error);
+    if (status != DP_STATUS_OK) return status;
+    dp_crash_point(DP_CRASH_POST_SENT);
+    run->flight_count++;
+    note_sink_asked(run);
+    begin_next_batch(run);
+    return run->options->batches_in_flight == 0 ? finish_flights(run, 0, error) : DP_STATUS_OK;
 }
 
 /* --- from records to batches --- */
@@ -559,7 +684,7 @@ static dp_status quarantine(cdc_run *run, const dp_change *change, const dp_erro
     dp_buffer context = DP_BUFFER_INIT(SIZE_MAX / 2);
     dp_buffer bytes = DP_BUFFER_INIT(SIZE_MAX / 2);
     dp_poison_record record;
-    dp_status status = finish_in_flight(run, error); /* the sink does one thing at a time */
+    dp_status status = finish_flights(run, 0, error);
     if (status == DP_STATUS_OK)
         status = dp_poison_describe(run->poison_writer, change, cause, &context, &bytes, &record, error);
     run->poison = &record;
@@ -710,25 +835,36 @@ static bool is_batch_due(const cdc_run *run)
 
 static int poll_timeout_ms(const cdc_run *run)
 {
-    bool has_work = run->is_in_flight || run->building_since_us != 0;
+    bool has_work = run->flight_count > 0 || run->building_since_us != 0;
     return has_work ? (int)(run->options->batch_wait_ms < 50 ? run->options->batch_wait_ms : 50) : TICK_MS;
 }
 
-/* Takes the answer of the batch in flight if it is there, so that offsets move while the source is quiet. */
-static dp_status look_at_in_flight(cdc_run *run, dp_error *error)
+/* Takes the receipts that are there, so that offsets move while the source is quiet. */
+static dp_status look_at_flights(cdc_run *run, dp_error *error)
 {
-    if (!run->is_in_flight) return save_offset_when_due(run, error);
-    return finish_in_flight(run, error);
+    if (run->flight_count == 0) return save_offset_when_due(run, error);
+    dp_status status = DP_STATUS_OK;
+    while (status == DP_STATUS_OK && run->flight_count > 0 && flight_at(run, 0)->state == FLIGHT_ANSWERED) {
+        status = finish_first(run, error);
+    }
+    return status;
 }
 
-/* Moves the transfer on, without waiting, while the next batch is being built. */
-static void pump_in_flight(cdc_run *run)
+static bool is_any_sent(cdc_run *run)
 {
-    if (!run->is_in_flight || run->has_answer) return;
-    bool done = false;
-    dp_error_clear(&run->answer_error);
-    run->answer_status = run->sink->wait(run->sink->self, 0, &done, &run->answer, &run->answer_error);
-    run->has_answer = done || run->answer_status != DP_STATUS_OK;
+    for (unsigned i = 0; i < run->flight_count; i++) {
+        if (flight_at(run, i)->state == FLIGHT_SENT) return true;
+    }
+    return false;
+}
+
+/* Moves the transfers on, without waiting, while the next batch is being built. */
+static void pump_flights(cdc_run *run)
+{
+    bool taken = true;
+    while (taken && is_any_sent(run)) {
+        take_answer(run, 0, &taken);
+    }
 }
 
 static dp_status request_offset(cdc_run *run, dp_error *error);
@@ -744,7 +880,7 @@ static dp_status start_source(cdc_run *run, dp_error *error)
 static dp_status settle(cdc_run *run, dp_error *error)
 {
     dp_status status = run->has_open_lines ? DP_STATUS_OK : send_batch(run, error);
-    if (status == DP_STATUS_OK) status = finish_in_flight(run, error);
+    if (status == DP_STATUS_OK) status = finish_flights(run, 0, error);
     if (status == DP_STATUS_OK) status = save_offset(run, error);
     /* Also when there was nothing to save: what was read may have been passed by the offset already. */
     bool may_confirm = status == DP_STATUS_OK && run->has_passed && run->source->confirm != NULL;
@@ -764,7 +900,7 @@ static void free_decoder(cdc_run *run)
  * again because another consumer may have gone on from it meanwhile. */
 static dp_status restart(cdc_run *run, dp_error *error)
 {
-    dp_status status = finish_in_flight(run, error);
+    dp_status status = finish_flights(run, 0, error);
     if (status == DP_STATUS_OK) status = save_offset(run, error);
     if (status == DP_STATUS_OK && !run->options->from_start) status = insist(run, request_offset, error);
     if (status != DP_STATUS_OK) return status;
@@ -773,6 +909,7 @@ static dp_status restart(cdc_run *run, dp_error *error)
     run->transaction_start = dp_batch_writer_mark(run->building);
     run->transaction_is_whole = false;
     run->building_since_us = 0;
+    run->building_continues = false;
     run->building_transaction_count = 0;
     run->has_open_lines = false;
     run->has_end = false;
@@ -796,8 +933,8 @@ static dp_status poll_once(cdc_run *run, dp_source_progress *progress, dp_error 
     run->has_high_watermark |= progress->has_high_watermark;
     if (progress->has_high_watermark) run->high_watermark = progress->high_watermark;
     if (progress->has_idle_position) take_idle_position(run, progress->idle_position);
-    pump_in_flight(run);
-    if (run->has_answer || !run->is_in_flight) status = look_at_in_flight(run, error);
+    pump_flights(run);
+    status = look_at_flights(run, error);
     if (status == DP_STATUS_OK && is_batch_due(run)) status = send_batch(run, error);
     return status;
 }
@@ -831,7 +968,7 @@ static dp_status finish(cdc_run *run, dp_status status, dp_error *error)
     dp_error later = DP_ERROR_INIT;
     bool send_rest = !is_stopping(run) && !is_enough(run);
     dp_status last = send_rest ? send_batch(run, &later) : DP_STATUS_OK;
-    if (last == DP_STATUS_OK) last = finish_in_flight(run, &later);
+    if (last == DP_STATUS_OK) last = finish_flights(run, 0, &later);
     if (last == DP_STATUS_OK || last == DP_STATUS_CANCELLED) {
         dp_status saved = save_offset(run, &later);
         if (last == DP_STATUS_OK) last = saved;
@@ -868,8 +1005,6 @@ static dp_status set_up(cdc_run *run, dp_error *error)
     const dp_cdc_run_options *options = run->options;
     run->building = dp_batch_writer_new(options->stream.identity, &options->limits);
     run->hash = dp_sha256_new();
-    run->in_flight.bytes = (dp_buffer)DP_BUFFER_INIT(
-        options->limits.max_bytes + options->limits.max_event_bytes + HEADER_AND_TRAILER_BYTES);
     run->poison_writer = dp_event_writer_new(options->stream.identity, DP_ROW_EXACT);
     if (run->building == NULL || run->hash == NULL || run->poison_writer == NULL)
         return dp_error_no_memory(error, "the pipeline");
@@ -884,10 +1019,13 @@ dp_status dp_cdc_run(const dp_cdc_run_options *options, const dp_change_source *
     cdc_run run = {.options = options, .source = source, .sink = sink, .summary = summary};
     dp_status status = set_up(&run, error);
     if (status == DP_STATUS_OK) status = finish(&run, read_until_end(&run, error), error);
+    drop_flights(&run);
     free_decoder(&run);
     dp_batch_writer_free(run.building);
     dp_sha256_free(run.hash);
     dp_event_writer_free(run.poison_writer);
-    dp_buffer_release(&run.in_flight.bytes);
+    for (unsigned i = 0; i < DP_BATCH_LANES; i++) {
+        dp_buffer_release(&run.flights[i].body.bytes);
+    }
     return status;
 }

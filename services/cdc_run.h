@@ -3,6 +3,9 @@
  * The promise: what is confirmed to the source <= the stored offset <= what is durable in the journal. Every
  * step may be cut at any time and run again. Decisions are the pure modules' (decoder, batch writer, commit
  * gate); this file only sequences them. One thread.
+ *
+ * Batches may be in flight side by side, each telling the sink which one it comes after. Their receipts are
+ * taken strictly in order, so everything behind the oldest one is as if it had not been sent.
  */
 #ifndef DPONE_SERVICES_CDC_RUN_H
 #define DPONE_SERVICES_CDC_RUN_H
@@ -54,6 +57,9 @@ typedef struct dp_cdc_run_options {
     dp_batch_source stream;
     dp_batch_limits limits;
     unsigned batch_wait_ms; /* a batch that is not full is sent after this long */
+    /* 0: nothing is read while a batch is in flight; 1: the next one is prepared meanwhile; up to
+     * DP_BATCH_LANES: so many are in flight, where the sink keeps order. */
+    unsigned batches_in_flight;
     unsigned
         offset_interval_ms; /* offsets that passed the gate are saved at most this often, and at the end */
     uint64_t max_batches;   /* stop after so many; 0: no limit */

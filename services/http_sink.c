@@ -14,6 +14,12 @@ enum {
     RECOVERY_MS = 5000
 };
 
+typedef struct sink_lane {
+    unsigned number;
+    dp_client_call *call;     /* in flight */
+    dp_client_call *answered; /* kept until the lane is used again, for its body */
+} sink_lane;
+
 typedef struct http_sink {
     dp_client *client;
     dp_client_queue *queue;
@@ -23,9 +29,7 @@ typedef struct http_sink {
     char pipeline_url[MAX_URL_BYTES];
     char source_url[MAX_URL_BYTES];
     char authorization[4200];
-    dp_client_header batch_headers[1];
-    char idempotency_key[80];
-    dp_client_call *answered; /* kept until the next call, for its body */
+    sink_lane lanes[DP_BATCH_LANES];
 } http_sink;
 
 /* RFC 3986 section 2.3: everything but unreserved characters is escaped. */
@@ -51,12 +55,6 @@ static bool build_url(char out[MAX_URL_BYTES], const char *pipeline, const char 
     if (text != NULL) memcpy(out, text, url.length + 1);
     dp_buffer_release(&url);
     return text != NULL;
-}
-
-static void forget_answered(http_sink *sink)
-{
-    dp_client_call_free(sink->answered);
-    sink->answered = NULL;
 }
 
 /* Sends a small request and turns everything but a 2xx reply into an error; *response is the caller's to
@@ -130,21 +128,56 @@ static dp_status save_offset(void *self, const dp_offset *offset, dp_error *erro
     return status;
 }
 
-static dp_status submit(void *self, const char *batch_id, dp_slice body, dp_error *error)
+static void forget_answered(sink_lane *lane)
+{
+    dp_client_call_free(lane->answered);
+    lane->answered = NULL;
+}
+
+/* A batch that waits for another one is attempted once: what becomes of it is the other one's matter first.
+ */
+static dp_status submit(void *self, const dp_batch_delivery *delivery, dp_error *error)
 {
     http_sink *sink = self;
-    forget_answered(sink);
-    snprintf(sink->idempotency_key, sizeof sink->idempotency_key, "%s", batch_id);
-    sink->batch_headers[0] = (dp_client_header){"Idempotency-Key", sink->idempotency_key};
+    sink_lane *lane = &sink->lanes[delivery->lane];
+    forget_answered(lane);
+    dp_client_header headers[] = {{"Idempotency-Key", delivery->batch_id}, {"Dpone-After", delivery->after}};
     dp_client_request request = {
         .method = "POST",
         .url = sink->batches_url,
-        .headers = sink->batch_headers,
-        .header_count = 1,
-        .body = body,
+        .headers = headers,
+        .header_count = delivery->after == NULL ? 1 : 2,
+        .body = delivery->body,
         .content_type = "application/x-ndjson",
+        .max_attempts = delivery->after == NULL ? 0 : 1,
+        .context = lane,
     };
-    return dp_client_submit(sink->queue, &request, NULL, error);
+    return dp_client_submit(sink->queue, &request, &lane->call, error);
+}
+
+static void drop(void *self, unsigned number)
+{
+    http_sink *sink = self;
+    sink_lane *lane = &sink->lanes[number];
+    forget_answered(lane);
+    if (lane->call != NULL) dp_client_call_cancel(lane->call);
+    lane->call = NULL; /* the queue hands it back as cancelled */
+}
+
+/* The next call that has ended and was not dropped, or NULL. */
+static sink_lane *next_answered(http_sink *sink)
+{
+    dp_client_call *call;
+    while ((call = dp_client_queue_next(sink->queue)) != NULL) {
+        sink_lane *lane = dp_client_call_context(call);
+        if (lane->call == call) {
+            lane->call = NULL;
+            lane->answered = call;
+            return lane;
+        }
+        dp_client_call_free(call);
+    }
+    return NULL;
 }
 
 static dp_status wait_for_answer(void *self, int timeout_ms, bool *done, dp_batch_answer *answer,
@@ -154,19 +187,21 @@ static dp_status wait_for_answer(void *self, int timeout_ms, bool *done, dp_batc
     *done = false;
     dp_status status = dp_client_wait(sink->queue, -1, timeout_ms, NULL, error);
     if (status != DP_STATUS_OK) return status;
-    dp_client_call *call = dp_client_queue_next(sink->queue);
-    if (call == NULL) return DP_STATUS_OK;
-    forget_answered(sink);
-    sink->answered = call;
-    const dp_client_response *response = dp_client_call_response(call);
+    const sink_lane *lane = next_answered(sink);
+    if (lane == NULL) return DP_STATUS_OK;
+    const dp_client_response *response = dp_client_call_response(lane->answered);
     *done = true;
+    *answer = (dp_batch_answer){.lane = lane->number};
     if (response->http_status == 0) {
-        if (error->status == DP_STATUS_OK) *error = *dp_client_call_error(call);
+        if (error->status == DP_STATUS_OK) *error = *dp_client_call_error(lane->answered);
         return error->status;
     }
-    *answer = (dp_batch_answer){.http_status = (unsigned)response->http_status, .body = response->body};
+    answer->http_status = (unsigned)response->http_status;
+    answer->body = response->body;
     answer->is_replayed =
         dp_slice_equal_text(dp_client_response_header(response, "Idempotency-Replayed"), "true");
+    answer->keeps_order =
+        dp_slice_equal_text(dp_client_response_header(response, "Dpone-Keeps-Order"), "true");
     if (response->retry_after_us > 0) answer->retry_after_s = (unsigned)(response->retry_after_us / 1000000);
     return DP_STATUS_OK;
 }
@@ -397,7 +432,9 @@ static dp_status announce(void *self, const dp_announcement *announcement, dp_er
 static void close_sink(void *self)
 {
     http_sink *sink = self;
-    forget_answered(sink);
+    for (unsigned i = 0; i < DP_BATCH_LANES; i++) {
+        forget_answered(&sink->lanes[i]);
+    }
     dp_client_queue_free(sink->queue);
     dp_client_free(sink->client);
     explicit_bzero(sink->authorization, sizeof sink->authorization);
@@ -425,6 +462,9 @@ dp_status dp_http_sink_open(const dp_http_sink_options *options, dp_batch_sink *
 {
     http_sink *self = calloc(1, sizeof *self);
     if (self == NULL) return dp_error_no_memory(error, "a sink");
+    for (unsigned i = 0; i < DP_BATCH_LANES; i++) {
+        self->lanes[i].number = i;
+    }
     dp_status status = DP_STATUS_OK;
     /* RFC 3986 section 5.2.4: every client takes these out of a path, escaped or not. */
     if (strcmp(options->pipeline, ".") == 0 || strcmp(options->pipeline, "..") == 0)
@@ -450,6 +490,7 @@ dp_status dp_http_sink_open(const dp_http_sink_options *options, dp_batch_sink *
         .save_offset = save_offset,
         .submit = submit,
         .wait = wait_for_answer,
+        .drop = drop,
         .quarantine = quarantine,
         .load_keys = load_keys,
         .load_progress = load_progress,

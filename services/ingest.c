@@ -272,6 +272,7 @@ static void ingest_parsed(dp_journal_api *api, dp_slice pipeline, dp_slice key, 
     }
     ingest_batch(api, key, batch, reply);
     leave_flight(api, &flight);
+    journal_note_batch_end(api, pipeline, key, reply->http_status == 200);
 }
 
 void dp_journal_api_ingest(dp_journal_api *api, dp_slice pipeline, dp_slice idempotency_key,

@@ -91,6 +91,27 @@ void dp_api_reply_error(dp_api_reply *reply, unsigned http_status, const char *c
 void dp_journal_api_ingest(dp_journal_api *api, dp_slice pipeline, dp_slice idempotency_key,
                            unsigned key_count, dp_slice body, dp_api_reply *reply);
 
+/* A batch that was sent before the one that it comes after is known to be stored (the header Dpone-After).
+ * Zero it, then set the first members; slices must stay until it is no longer parked. */
+typedef struct dp_batch_waiter {
+    dp_slice pipeline;
+    dp_slice after;                               /* the Idempotency-Key that must be stored first */
+    void (*wake)(struct dp_batch_waiter *waiter); /* on another thread; it is not parked any more */
+    bool is_parked;
+    struct dp_batch_waiter *next;
+} dp_batch_waiter;
+
+/* Whether the batch with this body may be ingested now. False with `parks`: it is parked until the other one
+ * has been stored or refused here, which calls `wake`, perhaps before this returns; of what other servers
+ * store nobody is told, so ask again now and then. */
+bool dp_journal_api_may_follow(dp_journal_api *api, dp_batch_waiter *waiter, dp_slice body, bool parks);
+
+/* True: it was parked and is the caller's again, and will not be woken. */
+bool dp_journal_api_unpark(dp_journal_api *api, dp_batch_waiter *waiter);
+
+/* 425 predecessor_missing, with Retry-After. */
+void dp_journal_api_refuse_follower(const dp_batch_waiter *waiter, dp_api_reply *reply);
+
 void dp_journal_api_list_pipelines(dp_journal_api *api, dp_api_reply *reply);
 void dp_journal_api_show_pipeline(dp_journal_api *api, dp_slice pipeline, dp_api_reply *reply);
 

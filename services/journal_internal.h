@@ -19,6 +19,16 @@ typedef struct batch_in_flight {
     struct batch_in_flight *next;
 } batch_in_flight;
 
+/* What batches that come after another one need to know of those that were stored here lately, so that the
+ * database is asked only about what another server stored. */
+enum { JOURNAL_RECENT_BATCHES = 64, JOURNAL_MAX_KEY_BYTES = 255 };
+
+typedef struct recent_batch {
+    uint64_t pipeline_hash;
+    uint8_t key_length;
+    char key[JOURNAL_MAX_KEY_BYTES];
+} recent_batch;
+
 /* A connection that may write and the scratch memory of the batch it works on. */
 typedef struct journal_writer {
     dp_store *store; /* NULL after a lost connection: opened again by the next call */
@@ -40,6 +50,9 @@ struct dp_journal_api {
     dp_batch_reader *idle_parsers[DP_JOURNAL_POOL];
     unsigned idle_parser_count;
     batch_in_flight *in_flight;
+    recent_batch recent[JOURNAL_RECENT_BATCHES]; /* a ring */
+    uint64_t recent_count;                       /* ever */
+    dp_batch_waiter *waiters;
 };
 
 /* Takes the right to write and a connection that works; BUSY after the configured wait. Ended by give_writer,
@@ -51,6 +64,9 @@ void journal_give_writer(dp_journal_api *api, journal_writer *writer, dp_status 
 dp_status journal_write_with(dp_journal_api *api, void *context,
                              dp_status (*work)(dp_store *store, void *context, dp_error *error),
                              dp_error *error);
+
+/* Says that a batch is stored, or has failed, and wakes those that wait for it. No lock is held. */
+void journal_note_batch_end(dp_journal_api *api, dp_slice pipeline, dp_slice key, bool is_stored);
 
 /* A connection for reading; BUSY when none becomes free in time. */
 dp_status journal_take_reader(dp_journal_api *api, dp_store **reader, dp_error *error);

@@ -51,10 +51,16 @@ static dp_status save_offset(void *self, const dp_offset *offset, dp_error *erro
     return dp_offsets_save(own->store, &save, dp_clock_wall_us(), error);
 }
 
-static dp_status submit(void *self, const char *batch_id, dp_slice body, dp_error *error)
+static dp_status submit(void *self, const dp_batch_delivery *delivery, dp_error *error)
 {
     const own_offsets *own = self;
-    return own->inner.submit(own->inner.self, batch_id, body, error);
+    return own->inner.submit(own->inner.self, delivery, error);
+}
+
+static void drop(void *self, unsigned lane)
+{
+    const own_offsets *own = self;
+    own->inner.drop(own->inner.self, lane);
 }
 
 static dp_status wait_for_answer(void *self, int timeout_ms, bool *done, dp_batch_answer *answer,
@@ -115,6 +121,7 @@ dp_status dp_own_offsets_use(const char *state_dsn, const char *pipeline, dp_bat
         .save_offset = save_offset,
         .submit = submit,
         .wait = wait_for_answer,
+        .drop = drop,
         .quarantine = quarantine,
         .close = close_own,
     };

@@ -250,7 +250,8 @@ static dp_status send(const dp_batch_body *body, const dp_batch_sink *sink, bool
 {
     bool done = false;
     dp_batch_answer answer;
-    dp_status status = sink->submit(sink->self, body->batch_id, dp_buffer_slice(&body->bytes), error);
+    dp_batch_delivery delivery = {.batch_id = body->batch_id, .body = dp_buffer_slice(&body->bytes)};
+    dp_status status = sink->submit(sink->self, &delivery, error);
     while (status == DP_STATUS_OK && !done) {
         status = sink->wait(sink->self, WAIT_MS, &done, &answer, error);
     }

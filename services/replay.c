@@ -281,8 +281,9 @@ static dp_status deliver(replay_run *run, dp_batch_answer *answer, dp_error *err
     for (unsigned attempt = 1;; attempt++) {
         dp_error trouble = DP_ERROR_INIT;
         *answer = (dp_batch_answer){.http_status = 0};
-        dp_status status = run->sink->submit(run->sink->self, run->body.batch_id,
-                                             dp_buffer_slice(&run->body.bytes), &trouble);
+        dp_batch_delivery delivery = {.batch_id = run->body.batch_id,
+                                      .body = dp_buffer_slice(&run->body.bytes)};
+        dp_status status = run->sink->submit(run->sink->self, &delivery, &trouble);
         dp_crash_point(DP_CRASH_REPLAY_SENT);
         if (status == DP_STATUS_OK) status = await_answer(run, answer, &trouble);
         if (status == DP_STATUS_OK && answer->http_status == 200) return DP_STATUS_OK;

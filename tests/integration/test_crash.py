@@ -20,6 +20,10 @@ LONG = os.environ.get("DPONE_LONG_TESTS") == "1"
 
 
 class CrashTest(unittest.TestCase):
+    options = OPTIONS
+    nths = {"run": (1, 2, 5), "serve": (1, 3)}
+    rounds = 8
+
     @classmethod
     def setUpClass(cls):
         cls.expected = pipeline.decode(CAPTURE)
@@ -45,16 +49,16 @@ class CrashTest(unittest.TestCase):
         self.assertEqual(pipeline.stored_offset(server.url), pipeline.ends(self.expected)[-1])
 
     def finish(self, server):
-        code, _, errors = pipeline.run(server.url, CAPTURE, *OPTIONS)
+        code, _, errors = pipeline.run(server.url, CAPTURE, *self.options)
         self.assertEqual(code, 0, errors)
         self.assert_complete(server)
 
     def test_the_pipeline_is_killed_at_each_point(self):
         for point in points("run"):
-            for nth in (1, 2, 5) + ((3, 4, 7, 9) if LONG else ()):
+            for nth in self.nths["run"] + ((3, 4, 7, 9) if LONG else ()):
                 with self.subTest(point=point, nth=nth), DponeServer() as outer:
                     server = self.start_server(outer.directory)
-                    code, _, errors = pipeline.run(server.url, CAPTURE, *OPTIONS,
+                    code, _, errors = pipeline.run(server.url, CAPTURE, *self.options,
                                                    environment={"DPONE_CRASH_AT": f"{point}:{nth}"})
                     self.assertEqual(code, -signal.SIGKILL, errors)
                     self.assert_offset_is_not_ahead(server)
@@ -63,10 +67,10 @@ class CrashTest(unittest.TestCase):
 
     def test_the_server_is_killed_at_each_point(self):
         for point in points("serve"):
-            for nth in (1, 3) + ((2, 4, 5) if LONG else ()):
+            for nth in self.nths["serve"] + ((2, 4, 5) if LONG else ()):
                 with self.subTest(point=point, nth=nth), DponeServer() as outer:
                     server = self.start_server(outer.directory, crash_at=f"{point}:{nth}")
-                    run = subprocess.Popen(pipeline.run_command(server.url, CAPTURE, *OPTIONS, "--until-end"),
+                    run = subprocess.Popen(pipeline.run_command(server.url, CAPTURE, *self.options, "--until-end"),
                                            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
                     self.addCleanup(run.wait)
                     self.addCleanup(run.kill)
@@ -81,9 +85,9 @@ class CrashTest(unittest.TestCase):
     def test_both_are_killed_at_random(self):
         chance = random.Random(20261121)
         with DponeServer() as outer:
-            for _ in range(40 if LONG else 8):
+            for _ in range(40 if LONG else self.rounds):
                 server = self.start_server(outer.directory)
-                run = subprocess.Popen(pipeline.run_command(server.url, CAPTURE, *OPTIONS, "--until-end"),
+                run = subprocess.Popen(pipeline.run_command(server.url, CAPTURE, *self.options, "--until-end"),
                                        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
                 time.sleep(chance.uniform(0, 0.25))
                 victims = [run, server.process]
@@ -99,6 +103,12 @@ class CrashTest(unittest.TestCase):
                 server.stop()
             server = self.start_server(outer.directory)
             self.finish(server)
+
+
+class FourInFlightCrashTest(CrashTest):
+    """The same with several batches on their way at once, which the server holds in order."""
+    options = [*OPTIONS, "--batches-in-flight", "4"]
+    nths = {"run": (3, 6), "serve": (2, 5)}
 
 
 if __name__ == "__main__":

@@ -38,6 +38,7 @@ typedef struct fixture {
     size_t step_count;
     size_t submit_count;
     dp_slice submitted;
+    unsigned lane;
     dp_buffer answer;
     struct script_transaction {
         uint32_t xid;
@@ -131,14 +132,15 @@ static dp_status save_offset(void *self, const dp_offset *offset, dp_error *erro
     return DP_STATUS_OK;
 }
 
-static dp_status submit(void *self, const char *batch_id, dp_slice body, dp_error *error)
+static dp_status submit(void *self, const dp_batch_delivery *delivery, dp_error *error)
 {
-    (void)batch_id;
     (void)error;
     fixture *f = self;
-    f->submitted = body;
+    assert_null(delivery->after); /* as long as one batch is in flight */
+    f->lane = delivery->lane;
+    f->submitted = delivery->body;
     f->submit_count++;
-    if (body.length > f->largest_body) f->largest_body = body.length;
+    if (delivery->body.length > f->largest_body) f->largest_body = delivery->body.length;
     return DP_STATUS_OK;
 }
 
@@ -215,6 +217,7 @@ static dp_status wait_for_answer(void *self, int timeout_ms, bool *done, dp_batc
     fixture *f = self;
     *done = timeout_ms > 0; /* never ready at once, so that both ways of waiting are used */
     if (!*done) return DP_STATUS_OK;
+    answer->lane = f->lane;
     step how = f->submit_count <= f->step_count ? f->steps[f->submit_count - 1] : ACCEPT;
     switch (how) {
     case FAIL_TRANSPORT: return dp_error_set(error, DP_STATUS_REMOTE, "connection refused");
@@ -247,6 +250,7 @@ static dp_status wait_for_answer(void *self, int timeout_ms, bool *done, dp_batc
     case ANSWER_WRONG_BATCH:
     case ANSWER_WRONG_COUNT: answer_receipt(f, how, answer); break;
     }
+    answer->lane = f->lane;
     return DP_STATUS_OK;
 }
 
@@ -316,6 +320,7 @@ static int set_up(void **state)
         .stream = {DP_SLICE_LITERAL("p"), DP_BACKEND_POSTGRES_LOGICAL, DP_SLICE_LITERAL("s"), DP_IDENTITY_V1},
         .limits = {4, 1 << 20, 1 << 16},
         .batch_wait_ms = 60000,
+        .batches_in_flight = 1,
         .stop = &f->stop,
     };
     *state = f;
@@ -654,6 +659,233 @@ static void a_stop_ends_while_the_sink_is_down(void **state)
     assert_false(f->has_saved);
 }
 
+/* --- several batches in flight --- */
+
+/* A sink that keeps order: it answers the lanes in any order and takes a batch only after the one it names.
+ */
+typedef struct ordered_sink {
+    fixture *f;
+    struct lane {
+        bool is_busy;
+        dp_slice body;
+        char batch_id[80];
+        char after[80];
+        dp_buffer answer;
+    } lanes[DP_BATCH_LANES];
+    char stored[512][80];
+    size_t stored_count;
+    uint64_t random;
+    bool keeps_order;
+    unsigned most_busy;
+    unsigned count_425, count_413, count_lost, dropped;
+} ordered_sink;
+
+static unsigned next_random(ordered_sink *sink)
+{
+    sink->random = sink->random * UINT64_C(6364136223846793005) + UINT64_C(1442695040888963407);
+    return (unsigned)(sink->random >> 33);
+}
+
+static unsigned busy_count(const ordered_sink *sink)
+{
+    unsigned count = 0;
+    for (unsigned i = 0; i < DP_BATCH_LANES; i++) {
+        count += sink->lanes[i].is_busy;
+    }
+    return count;
+}
+
+static bool is_stored(const ordered_sink *sink, const char *batch_id)
+{
+    for (size_t i = 0; i < sink->stored_count; i++) {
+        if (strcmp(sink->stored[i], batch_id) == 0) return true;
+    }
+    return false;
+}
+
+static dp_status ordered_submit(void *self, const dp_batch_delivery *delivery, dp_error *error)
+{
+    (void)error;
+    ordered_sink *sink = self;
+    struct lane *lane = &sink->lanes[delivery->lane];
+    assert_false(lane->is_busy);
+    lane->is_busy = true;
+    lane->body = delivery->body;
+    snprintf(lane->batch_id, sizeof lane->batch_id, "%s", delivery->batch_id);
+    snprintf(lane->after, sizeof lane->after, "%s", delivery->after == NULL ? "" : delivery->after);
+    if (busy_count(sink) > sink->most_busy) sink->most_busy = busy_count(sink);
+    return DP_STATUS_OK;
+}
+
+static void ordered_drop(void *self, unsigned number)
+{
+    ordered_sink *sink = self;
+    sink->dropped += sink->lanes[number].is_busy;
+    sink->lanes[number].is_busy = false;
+}
+
+static bool is_large(dp_slice body)
+{
+    size_t lines = 0;
+    for (size_t i = 0; i < body.length; i++) {
+        lines += body.data[i] == '\n';
+    }
+    return lines > 5;
+}
+
+static void store(ordered_sink *sink, struct lane *lane, dp_batch_answer *answer)
+{
+    fixture *f = sink->f;
+    f->submitted = lane->body;
+    if (is_stored(sink, lane->batch_id)) { /* the same receipt again */
+        *answer = (dp_batch_answer){
+            .http_status = 200, .body = dp_buffer_slice(&lane->answer), .is_replayed = true};
+        return;
+    }
+    answer_receipt(f, ACCEPT, answer);
+    lane->answer.max_bytes = 1 << 20;
+    dp_buffer_clear(&lane->answer);
+    dp_buffer_append_slice(&lane->answer, answer->body);
+    answer->body = dp_buffer_slice(&lane->answer);
+    snprintf(sink->stored[sink->stored_count++], sizeof sink->stored[0], "%s", lane->batch_id);
+    assert_true(sink->stored_count < 512);
+}
+
+static dp_status ordered_wait(void *self, int timeout_ms, bool *done, dp_batch_answer *answer,
+                              dp_error *error)
+{
+    ordered_sink *sink = self;
+    *done = busy_count(sink) > 0 && (timeout_ms > 0 || next_random(sink) % 3 == 0);
+    if (!*done) return DP_STATUS_OK;
+    unsigned number = next_random(sink) % DP_BATCH_LANES;
+    while (!sink->lanes[number].is_busy) {
+        number = (number + 1) % DP_BATCH_LANES;
+    }
+    struct lane *lane = &sink->lanes[number];
+    lane->is_busy = false;
+    unsigned fate = next_random(sink) % 10;
+    bool follows = lane->after[0] != '\0';
+    *answer =
+        (dp_batch_answer){.http_status = 413,
+                          .body = DP_SLICE_LITERAL("{\"detail\":\"large\",\"code\":\"batch_too_large\"}")};
+    if (follows && !is_stored(sink, lane->after)) {
+        sink->count_425++;
+        *answer = (dp_batch_answer){.http_status = 425,
+                                    .body = DP_SLICE_LITERAL(
+                                        "{\"detail\":\"early\",\"code\":\"predecessor_missing\"}")};
+    } else if (follows && fate == 0) { /* lost before it came, or its answer was */
+        sink->count_lost++;
+        answer->lane = number;
+        if (next_random(sink) % 2 == 0) store(sink, lane, answer);
+        answer->lane = number;
+        return dp_error_set(error, DP_STATUS_REMOTE, "connection reset");
+    } else if (fate == 1 && is_large(lane->body) && !is_stored(sink, lane->batch_id)) {
+        sink->count_413++;
+    } else {
+        store(sink, lane, answer);
+    }
+    answer->lane = number;
+    answer->keeps_order = sink->keeps_order;
+    return DP_STATUS_OK;
+}
+
+/* The sink's self is the ordered sink; what is shared with the other tests asks for the fixture. */
+static dp_status ordered_load(void *self, dp_backend backend, dp_offset *offset, bool *found, dp_error *error)
+{
+    return load_offset(((ordered_sink *)self)->f, backend, offset, found, error);
+}
+
+static dp_status ordered_save(void *self, const dp_offset *offset, dp_error *error)
+{
+    return save_offset(((ordered_sink *)self)->f, offset, error);
+}
+
+static dp_status run_ordered(ordered_sink *sink)
+{
+    fixture *f = sink->f;
+    dp_change_source source = {.self = f, .poll = poll_source, .confirm = confirm_source};
+    dp_batch_sink seam = {.self = sink,
+                          .load_offset = ordered_load,
+                          .save_offset = ordered_save,
+                          .submit = ordered_submit,
+                          .wait = ordered_wait,
+                          .drop = ordered_drop};
+    dp_status status = dp_cdc_run(&f->options, &source, &seam, &f->summary, &f->error);
+    assert_int_equal(busy_count(sink), 0);
+    for (unsigned i = 0; i < DP_BATCH_LANES; i++) {
+        dp_buffer_release(&sink->lanes[i].answer);
+    }
+    return status;
+}
+
+static void batches_in_flight_are_taken_in_order_whatever_becomes_of_them(void **state)
+{
+    tear_down(state);
+    unsigned early = 0, split = 0, lost = 0;
+    for (uint64_t seed = 1; seed <= 40; seed++) {
+        assert_int_equal(set_up(state), 0);
+        fixture *f = *state;
+        ordered_sink *sink = calloc(1, sizeof *sink);
+        *sink = (ordered_sink){.f = f, .random = seed, .keeps_order = true};
+        char expected[sizeof f->order] = "";
+        for (uint32_t i = 0; i < 24; i++) {
+            int rows =
+                1 + (int)(next_random(sink) % 3) + (next_random(sink) % 8 == 0 ? 9 : 0); /* some in parts */
+            add_transaction(f, 900 + i, 0x1000 * (i + 1), rows);
+            for (int row = 0; row < rows; row++) {
+                size_t used = strlen(expected);
+                snprintf(expected + used, sizeof expected - used, "%u:%d ", 900 + i, row);
+            }
+        }
+        f->options.limits.max_events = 3;
+        f->options.batches_in_flight = 1 + (unsigned)(seed % DP_BATCH_LANES);
+        if (run_ordered(sink) != DP_STATUS_OK)
+            fail_msg("seed %llu: %s", (unsigned long long)seed, f->error.message);
+        assert_string_equal(f->order, expected);
+        assert_int_equal(f->saved.value, 0x1000 * 24);
+        assert_int_equal(f->confirmed.value, 0x1000 * 24);
+        assert_true(sink->most_busy <= f->options.batches_in_flight);
+        if (f->options.batches_in_flight >= 4) assert_true(sink->most_busy > 2);
+        early += sink->count_425;
+        split += sink->count_413;
+        lost += sink->count_lost;
+        free(sink);
+        tear_down(state);
+    }
+    assert_true(early > 0 && split > 0 && lost > 0); /* all of it has happened */
+    assert_int_equal(set_up(state), 0);
+}
+
+static void a_sink_that_keeps_no_order_gets_one_batch_at_a_time(void **state)
+{
+    fixture *f = *state;
+    ordered_sink *sink = calloc(1, sizeof *sink);
+    *sink = (ordered_sink){.f = f, .random = 7};
+    for (uint32_t i = 0; i < 20; i++) {
+        add_transaction(f, 900 + i, 0x1000 * (i + 1), 2);
+    }
+    f->options.batches_in_flight = 8;
+    assert_int_equal(run_ordered(sink), DP_STATUS_OK);
+    assert_int_equal(sink->most_busy, 1);
+    assert_int_equal(f->saved.value, 0x14000);
+    free(sink);
+}
+
+static void without_preparing_ahead_nothing_is_read_while_a_batch_is_in_flight(void **state)
+{
+    fixture *f = *state;
+    ordered_sink *sink = calloc(1, sizeof *sink);
+    *sink = (ordered_sink){.f = f, .random = 7, .keeps_order = true};
+    for (uint32_t i = 0; i < 20; i++) {
+        add_transaction(f, 900 + i, 0x1000 * (i + 1), 2);
+    }
+    f->options.batches_in_flight = 0;
+    assert_int_equal(run_ordered(sink), DP_STATUS_OK);
+    assert_int_equal(sink->most_busy, 1);
+    assert_int_equal(f->stored_events, 40);
+    free(sink);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void)
@@ -680,6 +912,9 @@ int main(void)
         TEST(input_that_ends_inside_a_transaction_is_an_error),
         TEST(max_batches_ends_in_order),
         TEST(a_stop_ends_while_the_sink_is_down),
+        TEST(batches_in_flight_are_taken_in_order_whatever_becomes_of_them),
+        TEST(a_sink_that_keeps_no_order_gets_one_batch_at_a_time),
+        TEST(without_preparing_ahead_nothing_is_read_while_a_batch_is_in_flight),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

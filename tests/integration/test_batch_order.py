@@ -1,0 +1,302 @@
+"""Batches that reach the server before the ones they come after (Dpone-After): held back, without a thread, until those are
+stored; and `dpone cdc run` with several batches in flight."""
+import http.server
+import json
+import os
+import random
+import signal
+import socket
+import sys
+import tempfile
+import threading
+import time
+import unittest
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+from support import pipeline  # noqa: E402
+from support.batch import Batch, transaction  # noqa: E402
+from support.downstream import Downstream  # noqa: E402
+from support.dpone_server import DponeServer  # noqa: E402
+
+CAPTURE = pipeline.capture("main/pgoutput.csv")
+
+
+def chain(count, first=1, name="orders"):
+    """Batches of one transaction each, in order."""
+    return [Batch(transaction(900 + n, f"0/{0x1000 * n:X}", 2, 10 * n), f"0/{0x1000 * n:X}", pipeline=name)
+            for n in range(first, first + count)]
+
+
+class Sender(threading.Thread):
+    """One batch on a connection of its own."""
+
+    def __init__(self, server, batch, after=None, name="orders"):
+        super().__init__()
+        self.server, self.batch, self.name_, self.answer = server, batch, name, None
+        self.fields = {} if after is None else {"Dpone-After": after.batch_id}
+        self.start()
+
+    def run(self):
+        self.answer = self.batch.send(self.server, headers=self.fields, pipeline=self.name_)
+
+
+class BatchOrderTest(unittest.TestCase):
+    def setUp(self):
+        self.server = self.enterContext(DponeServer(state="sqlite:journal.db"))
+
+    def journal(self, name="orders"):
+        return [json.loads(line) for line in pipeline.journal(self.server.url, name)]
+
+    def finish(self, sender):
+        sender.join(30)
+        self.assertIsNotNone(sender.answer, "no answer")
+        return sender.answer
+
+    def test_a_batch_waits_for_the_one_it_comes_after(self):
+        first, second = chain(2)
+        late = Sender(self.server, second, first)
+        time.sleep(0.3)
+        self.assertIsNone(late.answer)
+        self.assertEqual(self.journal(), [])
+        status, headers, _ = first.send(self.server)
+        self.assertEqual((status, headers["Dpone-Keeps-Order"]), (200, "true"))
+        self.assertEqual(self.finish(late)[0], 200)
+        self.assertEqual(self.journal(), transaction(901, "0/1000", 2, 10) + transaction(902, "0/2000", 2, 20))
+
+    def test_any_order_of_arrival_gives_the_order_of_the_sender(self):
+        chance = random.Random(20261121)
+        for turn in range(4):
+            name = f"turn-{turn}"
+            batches = chain(12, name=name)
+            order = list(range(len(batches)))
+            chance.shuffle(order)
+            senders = [Sender(self.server, batches[n], batches[n - 1] if n > 0 else None, name) for n in order]
+            self.assertEqual([self.finish(sender)[0] for sender in senders], [200] * len(batches))
+            ends = [line["end_position"] for line in self.journal(name) if line.get("type") == "commit"]
+            self.assertEqual(ends, [f"0/{0x1000 * n:X}" for n in range(1, 13)])
+
+    def test_what_waits_holds_no_thread(self):
+        held = chain(40, first=2, name="held")
+        senders = [Sender(self.server, batch, before, "held") for before, batch in zip(chain(1, name="held") + held, held)]
+        time.sleep(0.2)
+        for batch in chain(20, name="other"):
+            self.assertEqual(batch.send(self.server, pipeline="other")[0], 200)
+        self.assertEqual(self.server.request("GET", "/health")[0], 200)
+        self.assertEqual(chain(1, name="held")[0].send(self.server, pipeline="held")[0], 200)
+        self.assertEqual({self.finish(sender)[0] for sender in senders}, {200})
+
+    def test_one_that_is_stored_already_is_not_waited_for_also_after_a_restart(self):
+        first, second, third = chain(3)
+        first.send(self.server)
+        self.assertEqual(self.finish(Sender(self.server, second, first))[0], 200)
+        self.server.stop()
+        self.server.start()
+        started = time.monotonic()
+        self.assertEqual(self.finish(Sender(self.server, third, second))[0], 200)
+        self.assertLess(time.monotonic() - started, 4)
+
+    def test_one_that_never_comes_or_is_refused_ends_the_wait_and_nothing_is_stored(self):
+        first, second = chain(2)
+        other = chain(2, name="refused")
+        lonely = Sender(self.server, second, first)
+        behind = Sender(self.server, other[1], other[0], "refused")
+        time.sleep(0.2)
+        self.assertEqual(other[0].send(self.server, body=other[0].body[:-30], pipeline="refused")[0], 400)
+        for sender in (lonely, behind):
+            status, headers, body = self.finish(sender)
+            self.assertEqual((status, body["code"], headers["Retry-After"]), (425, "predecessor_missing", "1"))
+        self.assertEqual(self.journal(), [])
+        self.assertEqual(self.journal("refused"), [])
+        self.assertEqual(first.send(self.server)[0], 200)
+        self.assertEqual(second.send(self.server, headers={"Dpone-After": first.batch_id})[0], 200)
+
+    def test_another_server_with_the_same_state_may_have_stored_it(self):
+        with DponeServer(state=f"sqlite:{self.server.directory}/journal.db") as twin:
+            batches = chain(10)
+            senders = [Sender((self.server, twin)[n % 2], batches[n], batches[n - 1] if n > 0 else None) for n in reversed(range(10))]
+            self.assertEqual({self.finish(sender)[0] for sender in senders}, {200})
+        ends = [line["end_position"] for line in self.journal() if line.get("type") == "commit"]
+        self.assertEqual(ends, [f"0/{0x1000 * n:X}" for n in range(1, 11)])
+
+    def test_a_sender_that_has_left_is_not_obeyed_any_more(self):
+        first, second = chain(2)
+        with socket.create_connection(("127.0.0.1", self.server.port)) as link:
+            link.sendall(f"POST /v1/pipelines/orders/batches HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/x-ndjson\r\n"
+                         f"Idempotency-Key: {second.batch_id}\r\nDpone-After: {first.batch_id}\r\n"
+                         f"Content-Length: {len(second.body)}\r\n\r\n".encode() + second.body)
+            time.sleep(0.3)
+        self.assertEqual(first.send(self.server)[0], 200)
+        time.sleep(0.3)
+        self.assertEqual(self.journal(), transaction(901, "0/1000", 2, 10))
+
+    def test_stopping_the_server_answers_what_waits(self):
+        first, second = chain(2)
+        waiting = Sender(self.server, second, first)
+        time.sleep(0.3)
+        started = time.monotonic()
+        self.server.stop()
+        self.assertLess(time.monotonic() - started, 4.5)  # a batch that is never stored is waited for 5 s
+        self.assertEqual(self.server.exit_code, 0)
+        self.assertEqual(self.finish(waiting)[0], 425)
+
+    def test_the_header_is_checked(self):
+        batch = chain(1)[0]
+        for value in ("", "a b", "x" * 256):
+            with self.subTest(value):
+                status, _, body = batch.send(self.server, headers={"Dpone-After": value})
+                self.assertEqual((status, body["code"]), (400, "after_invalid"))
+        head = (f"POST /v1/pipelines/orders/batches HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/x-ndjson\r\n"
+                f"Idempotency-Key: k\r\nDpone-After: a\r\nDpone-After: b\r\nConnection: close\r\n"
+                f"Content-Length: {len(batch.body)}\r\n\r\n").encode()
+        self.assertIn(b"after_invalid", self.server.raw(head + batch.body))
+        self.assertEqual(self.journal(), [])
+
+
+class ScriptedJournal:
+    """Answers batches with receipts after a pause, says that it keeps order, and refuses some as it was told."""
+
+    def __init__(self, keeps_order=True, fail=(), refuse=None):
+        self.refuse, self.tokens = refuse, []
+        self.requests, self.stored, self.busy, self.most_busy = [], [], 0, 0
+        self.keeps_order, self.fail, self.lock = keeps_order, dict(fail), threading.Lock()
+
+    def __enter__(self):
+        journal = self
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def log_message(self, *_):
+                pass
+
+            def answer(self, status, body):
+                text = json.dumps(body).encode()
+                self.send_response(status)
+                self.send_header("Content-Length", str(len(text)))
+                if journal.keeps_order:
+                    self.send_header("Dpone-Keeps-Order", "true")
+                self.end_headers()
+                self.wfile.write(text)
+
+            def do_GET(self):
+                self.answer(404, {"detail": "Not Found"})
+
+            def do_PUT(self):
+                self.answer(200, {"body": len(self.rfile.read(int(self.headers["Content-Length"])))})
+
+            def do_POST(self):
+                lines = self.rfile.read(int(self.headers["Content-Length"])).decode().removesuffix("\n").split("\n")
+                self.answer(*journal.take(self.headers, json.loads(lines[0]), json.loads(lines[-1])))
+
+        class Server(http.server.ThreadingHTTPServer):
+            def handle_error(self, *_):
+                pass  # a sender that hangs up
+
+        self.server = Server(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self.server.server_address[1]}"
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+        return self
+
+    def __exit__(self, *_):
+        self.server.shutdown()
+        self.server.server_close()
+
+    def take(self, headers, header, trailer):
+        key, after = headers["Idempotency-Key"], headers["Dpone-After"]
+        with self.lock:
+            self.requests.append((key, after))
+            self.busy += 1
+            self.most_busy = max(self.busy, self.most_busy)
+        time.sleep(0.02)
+        with self.lock:
+            self.busy -= 1
+            if self.fail.get(len(self.stored), 0) > 0 and after is not None:
+                self.fail[len(self.stored)] -= 1
+                return 503, {"detail": "busy", "code": "store_busy"}
+            if after is not None and after not in self.stored:
+                return 425, {"detail": "early", "code": "predecessor_missing"}
+            if len(self.stored) == self.refuse:
+                return 409, {"detail": "other content", "code": "event_conflict"}
+            if key not in self.stored:
+                self.stored.append(key)
+                if header["next_offset"]:
+                    self.tokens.append(header["next_offset"]["token"])
+        return 200, {"batch_id": key, "sink_status": "success", "load_status": "committed" if header["next_offset"] else "staged",
+                     "accepted": trailer["count"], "duplicates": 0, "idempotency_passed": True, "next_offset": header["next_offset"],
+                     "end_position": None}
+
+
+class RunInFlightTest(unittest.TestCase):
+    def run_into(self, url, *options, environment=None):
+        code, summary, errors = pipeline.run(url, CAPTURE, "--batch-events", "15", *options, environment=environment)
+        self.assertEqual(code, 0, errors)
+        return summary
+
+    def test_each_batch_names_the_one_before_it_and_no_more_are_in_flight_than_asked_for(self):
+        for how in ("option", "environment"):
+            with self.subTest(how), ScriptedJournal() as journal:
+                options = ["--batches-in-flight", "4"] if how == "option" else []
+                self.run_into(journal.url, *options, environment={"DPONE_BATCHES_IN_FLIGHT": "4"} if how == "environment" else None)
+                self.assertEqual(journal.most_busy, 4)
+                self.assertGreater(len(journal.stored), 10)
+                before = dict(zip(journal.stored[1:], journal.stored))
+                named = [(key, after) for key, after in journal.requests if after is not None]
+                self.assertGreater(len(named), 5)
+                self.assertEqual([(key, before[key]) for key, _ in named], named)
+
+    def test_what_comes_after_a_failure_is_sent_again_after_it(self):
+        with ScriptedJournal() as journal:
+            self.run_into(journal.url, "--batches-in-flight", "1")
+            expected = journal.stored
+        with ScriptedJournal(fail={3: 1, 7: 2}) as journal:
+            summary = self.run_into(journal.url, "--batches-in-flight", "4")
+            self.assertEqual(journal.stored, expected)
+            self.assertGreater(len(journal.requests), len(expected))
+            self.assertEqual(summary["batches"], len(expected))
+
+    def test_an_endpoint_that_keeps_no_order_gets_one_at_a_time(self):
+        with ScriptedJournal(keeps_order=False) as journal:
+            self.run_into(journal.url, "--batches-in-flight", "4")
+            self.assertEqual(journal.most_busy, 1)
+            self.assertEqual({after for _, after in journal.requests}, {None})
+        with ScriptedJournal() as journal, tempfile.TemporaryDirectory() as folder:
+            self.run_into(journal.url, "--batches-in-flight", "4", "--state", f"sqlite:{folder}/offsets.db")
+            self.assertEqual(journal.most_busy, 1)
+        with Downstream() as downstream:
+            folder = self.enterContext(tempfile.TemporaryDirectory())
+            self.run_into(downstream.url, "--batches-in-flight", "4", "--state", f"sqlite:{folder}/offsets.db")
+            self.assertEqual(len(downstream.event_ids()), sum("event_id" in line for line in pipeline.decode(CAPTURE)))
+
+    def test_a_refused_batch_stops_the_run_and_nothing_behind_it_counts(self):
+        with ScriptedJournal(refuse=5) as journal:
+            code, summary, errors = pipeline.run(journal.url, CAPTURE, "--batch-events", "15", "--batches-in-flight", "4")
+            self.assertEqual((code, len(journal.stored), summary["batches"]), (1, 5, 5), errors)
+            self.assertIn("event_conflict", errors)
+            self.assertIn(summary["stored_offset"], [None, *journal.tokens])  # never ahead of what has a receipt
+
+    def test_the_journal_is_what_decode_prints_with_any_number_in_flight(self):
+        expected = [json.loads(line) for line in pipeline.decode(CAPTURE)]
+        with DponeServer(state="sqlite:journal.db") as server:
+            for count in ("0", "1", "2", "4", "16"):
+                with self.subTest(count):
+                    code, _, errors = pipeline.run(server.url, CAPTURE, "--batch-events", "3", "--batches-in-flight", count,
+                                                   pipeline=f"p{count}")
+                    self.assertEqual(code, 0, errors)
+                    self.assertEqual([json.loads(line) for line in pipeline.journal(server.url, f"p{count}")], expected)
+
+    def test_numbers_out_of_range_are_refused(self):
+        for count in ("17", "-1", "x"):
+            code, _, errors = pipeline.run("http://127.0.0.1:9", CAPTURE, "--batches-in-flight", count)
+            self.assertEqual(code, 2, errors)
+            self.assertIn("--batches-in-flight", errors)
+
+    def test_a_server_that_takes_less_at_once_gets_halves_also_with_several_in_flight(self):
+        expected = [json.loads(line) for line in pipeline.decode(CAPTURE)]
+        with DponeServer("--max-batch-bytes", "4000", state="sqlite:journal.db") as server:
+            code, _, errors = pipeline.run(server.url, CAPTURE, "--batch-events", "20", "--batches-in-flight", "4")
+            self.assertEqual(code, 0, errors)
+            self.assertEqual([json.loads(line) for line in pipeline.journal(server.url)], expected)
+
+
+if __name__ == "__main__":
+    unittest.main()
