@@ -8,6 +8,7 @@
 #include "base/clock.h"
 #include "base/crash_point.h"
 #include "cdc/event_scanner.h"
+#include "services/consumer_name.h"
 
 #define MAX_PAGE_BYTES ((size_t)4 << 30)
 
@@ -185,6 +186,12 @@ dp_status dp_follow(const dp_follow_options *options, dp_follow_summary *summary
 {
     *summary = (dp_follow_summary){.batches = 0};
     follower self = {.options = options, .summary = summary, .page = DP_BUFFER_INIT(MAX_PAGE_BYTES)};
+    if (!dp_consumer_name_is_valid(dp_slice_of_text(options->consumer))) {
+        return dp_error_set(error, DP_STATUS_USAGE,
+                            "--consumer: '%s' is no name; expected 1 to %d bytes without '/' and control "
+                            "characters",
+                            options->consumer, DP_CONSUMER_NAME_BYTES);
+    }
     self.arena = dp_arena_new(65536, (size_t)1 << 30);
     dp_status status = self.arena == NULL ? dp_error_no_memory(error, "a consumer") : DP_STATUS_OK;
     if (status == DP_STATUS_OK) status = load_offset(&self, error);

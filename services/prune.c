@@ -24,6 +24,7 @@ typedef struct pruner {
 
     bool has_passed; /* the lowest offset of the pipeline and its consumers */
     dp_position passed;
+    char passed_by[256]; /* whose it is, cut when it is longer */
 
     uint64_t excess_events; /* to delete by size */
     bool has_target;
@@ -89,8 +90,10 @@ static dp_status take_offset(void *context, const dp_offset_row *row, dp_error *
         return dp_error_set(error, DP_STATUS_DATA, "the stored offset '%.*s' is no token of %s",
                             DP_SLICE_PRINT(row->token), dp_backend_text(backend).data);
     }
-    if (!self->has_passed || dp_position_compare(position, self->passed) < 0) self->passed = position;
+    if (self->has_passed && dp_position_compare(position, self->passed) >= 0) return DP_STATUS_OK;
     self->has_passed = true;
+    self->passed = position;
+    snprintf(self->passed_by, sizeof self->passed_by, "%.*s", DP_SLICE_PRINT(row->pipeline_name));
     return DP_STATUS_OK;
 }
 
@@ -103,6 +106,7 @@ static dp_status read_passed(pruner *self, dp_error *error)
     if (status == DP_STATUS_OK && !self->has_passed && self->stream.has_passed) {
         self->has_passed = true;
         self->passed = self->stream.passed;
+        snprintf(self->passed_by, sizeof self->passed_by, "the sender");
     }
     return status;
 }
@@ -226,9 +230,10 @@ static dp_status limit_target(pruner *self, dp_error *error)
     if (!self->has_target) return DP_STATUS_OK;
     if (!self->has_passed || dp_position_compare(self->target, self->passed) > 0) {
         dp_offset passed = offset_at(self, self->passed);
-        return dp_error_set_code(error, DP_STATUS_BLOCKED, "prune_not_passed",
-                                 "events that no stored offset has passed are kept; the lowest offset is %s",
-                                 self->has_passed ? passed.token : "none");
+        return dp_error_set_code(
+            error, DP_STATUS_BLOCKED, "prune_not_passed",
+            "events that no stored offset has passed are kept; the lowest offset is %s%s%s",
+            self->has_passed ? passed.token : "none", self->has_passed ? ", of " : "", self->passed_by);
     }
     summary->has_to = true;
     summary->to = offset_at(self, self->target);

@@ -72,18 +72,44 @@ static dp_status facts_of_journal(const dp_replay_options *options, dp_replay_jo
     return DP_STATUS_OK;
 }
 
-static bool endpoint_offset(const dp_replay_options *options, dp_offset *offset, bool *keeps_offsets)
+typedef struct endpoint_state {
+    bool keeps_offset; /* false: it is no dpone server, and has nothing that could move back */
+    bool has_offset;
+    dp_offset offset;
+} endpoint_state;
+
+/* Whether an answer says that there is no such route. */
+static bool is_no_route(const dp_error *error)
+{
+    return error->status == DP_STATUS_NOT_FOUND || strcmp(error->code, "http_405") == 0 ||
+           strcmp(error->code, "http_501") == 0;
+}
+
+/* An endpoint that does not answer may keep an offset all the same: nothing is begun then. */
+static dp_status read_endpoint(const dp_replay_options *options, endpoint_state *endpoint, dp_error *error)
 {
     json_t *answer = NULL;
-    dp_error error = DP_ERROR_INIT;
+    dp_error cause = DP_ERROR_INIT;
     dp_status status = dp_journal_link_call(options->target, dp_slice_of_text(options->pipeline),
-                                            DP_JOURNAL_CALL_GET_OFFSET, NULL, &answer, &error);
+                                            DP_JOURNAL_CALL_GET_OFFSET, NULL, &answer, &cause);
     const char *token = json_string_value(json_object_get(answer, "token"));
-    bool found = status == DP_STATUS_OK && token != NULL &&
-                 dp_offset_of_token(DP_BACKEND_POSTGRES_LOGICAL, dp_slice_of_text(token), offset);
-    *keeps_offsets = found || strcmp(error.code, "offset_not_found") == 0;
+    *endpoint = (endpoint_state){.keeps_offset = false};
+    if (status == DP_STATUS_OK) {
+        endpoint->has_offset =
+            token != NULL &&
+            dp_offset_of_token(DP_BACKEND_POSTGRES_LOGICAL, dp_slice_of_text(token), &endpoint->offset);
+        endpoint->keeps_offset = endpoint->has_offset;
+    } else if (strcmp(cause.code, "offset_not_found") == 0) {
+        endpoint->keeps_offset = true;
+        status = DP_STATUS_OK;
+    } else if (is_no_route(&cause)) {
+        status = DP_STATUS_OK;
+    } else {
+        *error = cause;
+        dp_error_while(error, "asking the endpoint for its offset");
+    }
     json_decref(answer);
-    return found;
+    return status;
 }
 
 dp_status dp_replay_prepare(const dp_replay_options *options, dp_replay_job *job, dp_error *error)
@@ -96,7 +122,12 @@ dp_status dp_replay_prepare(const dp_replay_options *options, dp_replay_job *job
         return dp_error_set(error, DP_STATUS_USAGE, "only windows of postgres_logical can be replayed");
     }
     job->to = options->to == NULL ? job->high : *options->to;
-    job->endpoint_has_offset = endpoint_offset(options, &job->endpoint_offset, &job->endpoint_keeps_offset);
+    endpoint_state endpoint;
+    status = read_endpoint(options, &endpoint, error);
+    if (status != DP_STATUS_OK) return status;
+    job->endpoint_has_offset = endpoint.has_offset;
+    job->endpoint_offset = endpoint.offset;
+    job->endpoint_keeps_offset = endpoint.keeps_offset;
     if (job->endpoint_keeps_offset) {
         job->has_stored = job->endpoint_has_offset;
         job->stored = job->endpoint_offset;
@@ -452,17 +483,17 @@ static dp_status pause_pipeline(replay_run *run, dp_error *error)
     }
     dp_status status = sleep_for(run, run->options->pause_check_ms, error);
     if (status != DP_STATUS_OK) return status;
-    dp_offset now;
-    bool keeps;
-    if (!endpoint_offset(run->options, &now, &keeps) ||
-        dp_offset_compare(&now, &run->job->endpoint_offset) != 0) {
+    endpoint_state now;
+    status = read_endpoint(run->options, &now, error);
+    if (status != DP_STATUS_OK) return status;
+    if (!now.has_offset || dp_offset_compare(&now.offset, &run->job->endpoint_offset) != 0) {
         return dp_error_set_code(error, DP_STATUS_BLOCKED, "replay.pipeline_is_running",
                                  "the stored offset moved away from %s while it was watched: stop the "
                                  "pipeline first",
                                  run->job->endpoint_offset.token);
     }
     char detail[DETAIL_BYTES];
-    snprintf(detail, sizeof detail, "the stored offset stands still at %s", now.token);
+    snprintf(detail, sizeof detail, "the stored offset stands still at %s", now.offset.token);
     pass_step(run, DP_REPLAY_STEP_PAUSE_PIPELINE, detail);
     return DP_STATUS_OK;
 }

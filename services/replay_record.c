@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/file.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -111,10 +112,13 @@ dp_status dp_replay_record_open(const char *path, const dp_replay_subject *subje
     self->subject = *subject;
     make_id(subject, self->id);
     *resume = (dp_replay_resume){.is_resumed = false};
+    struct stat facts;
     self->descriptor = open(path, O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
     dp_status status = DP_STATUS_OK;
     if (self->descriptor < 0) {
         status = dp_error_set(error, DP_STATUS_IO, "unable to open '%s': %s", path, strerror(errno));
+    } else if (fstat(self->descriptor, &facts) != 0 || !S_ISREG(facts.st_mode)) {
+        status = dp_error_set(error, DP_STATUS_USAGE, "the record '%s' is no regular file", path);
     } else if (flock(self->descriptor, LOCK_EX | LOCK_NB) != 0) {
         status = dp_error_set(error, DP_STATUS_BUSY, "another replay uses the record '%s'", path);
     } else {

@@ -3,6 +3,7 @@ import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -171,6 +172,20 @@ class ReplayTest(unittest.TestCase):
             code, _, errors = self.replay(target.url, "--allow-rewind", "--record", f"{self.work}/second.jsonl")
             self.assertEqual(code, 0, errors)
             self.assertEqual(pipeline.journal(target.url), self.journal)
+
+    def test_an_endpoint_that_cannot_be_asked_for_its_offset_gets_nothing(self):
+        with socket.socket() as closed:
+            closed.bind(("127.0.0.1", 0))
+            code, _, errors = self.replay(f"http://127.0.0.1:{closed.getsockname()[1]}")
+        self.assertEqual(code, 3)
+        self.assertIn("asking the endpoint for its offset", errors)
+        self.assertNotIn("pause_pipeline:", errors)
+
+    def test_a_record_that_is_no_file_is_refused(self):
+        with Downstream() as downstream:
+            code, _, errors = self.replay(downstream.url, "--allow-rewind", "--record", "/dev/full")
+            self.assertEqual((code, downstream.batches), (2, 0))
+            self.assertIn("no regular file", errors)
 
     def test_a_single_event_that_is_too_large_ends_it_by_name(self):
         with Downstream() as downstream:

@@ -2,7 +2,9 @@
 the journal and, after another loss and with the journal pruned, from an artifact; the downstream ends equal to the source."""
 import json
 import os
+import re
 import shutil
+import subprocess
 import sys
 import tempfile
 import unittest
@@ -10,7 +12,7 @@ import unittest
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from support import pipeline  # noqa: E402
 from support.downstream import Downstream  # noqa: E402
-from support.dpone import dpone  # noqa: E402
+from support.dpone import BINARY, SOURCE_DIR, clean_environment, dpone  # noqa: E402
 from support.dpone_server import DponeServer  # noqa: E402
 
 CAPTURE = pipeline.capture("main/pgoutput.csv")
@@ -77,8 +79,38 @@ class IncidentTest(unittest.TestCase):
             self.assertEqual(json.loads(again.stdout)["accepted"], lost)
             self.assertEqual(downstream.event_ids(), self.source)
 
-    def prune(self):
-        done = dpone("state", "prune", "--state", self.dsn, "--pipeline", "orders", "--to", self.friday)
+    def test_the_page_can_be_typed_as_it_stands(self):
+        """Every command of the incident in docs/replay.md, with the addresses of this test, in an empty folder."""
+        with open(os.path.join(SOURCE_DIR, "docs", "replay.md"), encoding="utf-8") as page:
+            incident = page.read().split("## An incident")[1].split("\n## ")[0]
+        plan, keep, replay, from_artifact = re.findall(r"```sh\n(.*?)```", incident, re.DOTALL)
+        os.symlink(BINARY, f"{self.directory}/dpone")
+        environment = clean_environment(PATH=f"{self.directory}:{os.environ['PATH']}")
+        begin, end = re.search(r"--replay-from (\S+) --replay-to (\S+)", plan).groups()
+
+        with Downstream() as downstream:
+            def type_in(text):
+                text = text.replace("http://127.0.0.1:8000", self.server.url).replace("http://127.0.0.1:9000", downstream.url)
+                return subprocess.run(["sh", "-ec", text], cwd=self.directory, env=environment, capture_output=True, text=True,
+                                      timeout=120)
+
+            self.assertEqual(self.replay(downstream, "--replay-from", "0/0", "--allow-rewind").returncode, 0)
+            lost = downstream.lose(begin, end)
+            self.assertGreater(lost, 50)
+            self.assertEqual(type_in(plan).returncode, 1)
+            dry = type_in(plan.rstrip() + " --allow-rewind --dry-run")
+            self.assertEqual(json.loads(dry.stdout.strip().split("\n")[-1])["events"], lost, dry.stderr)
+            kept = type_in(keep)
+            self.assertEqual(kept.returncode, 0, kept.stderr)
+            for command in (replay, from_artifact):
+                done = type_in(command)
+                self.assertEqual(done.returncode, 0, done.stderr)
+                self.assertEqual((downstream.event_ids(), json.loads(done.stdout)["accepted"]), (self.source, lost))
+                downstream.lose(begin, end)
+                self.prune(end)
+
+    def prune(self, end=None):
+        done = dpone("state", "prune", "--state", self.dsn, "--pipeline", "orders", "--to", end or self.friday)
         self.assertEqual(done.returncode, 0, done.stderr)
 
 

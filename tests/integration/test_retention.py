@@ -97,7 +97,7 @@ class RetentionTest(unittest.TestCase):
             self.assertEqual(status, 200, body)
         code, _, errors = self.prune("--to", self.ends[13])
         self.assertEqual(code, 1)
-        self.assertIn(self.ends[12], errors)
+        self.assertIn(f"{self.ends[12]}, of orders/consumers/billing", errors)
         code, summary, errors = self.prune("--older-than-hours", "0")
         self.assertEqual(code, 0, errors)
         self.assertEqual((summary["transactions"], summary["limited_by_offset"]), (13, self.ends[12]))
