@@ -4,6 +4,7 @@ import os
 import random
 import signal
 import sys
+import threading
 import time
 import unittest
 
@@ -187,6 +188,7 @@ class MovingLoadTest(LiveTest):
         self.pg = PostgresServer(fsync=True)
         self.addCleanup(self.pg.cleanup)
         live.prepare(self.pg)
+        self.pg.psql("CREATE SEQUENCE more START 1000000000000000")
         self.begin = lsn(self.pg.query_value("SELECT confirmed_flush_lsn FROM pg_replication_slots WHERE slot_name = 'origin'"))
         self.journal = live.Journal()
         self.addCleanup(self.journal.cleanup)
@@ -209,28 +211,55 @@ class MovingLoadTest(LiveTest):
             self.assertGreater(len(invariant.samples), 0)
             self.assertEqual(invariant.violations(expected, self.begin), [])
 
+    def load_while(self, action):
+        """The long form writes 100,000 rows with four writers, one transaction of 50,000 among them, while `action` goes on."""
+        if not live.LONG:
+            live.load(self.pg, 6, 10)
+            return action()
+        failures = []
+
+        def write():
+            try:
+                live.load(self.pg, 320, 40, big=50000)
+            except Exception as error:  # told by the test's own thread
+                failures.append(error)
+
+        writer = threading.Thread(target=write)
+        writer.start()
+        action()
+        writer.join()
+        self.assertEqual(failures, [])
+
     def test_reader_and_server_are_killed_at_random(self):
         follower = self.follow()
         invariant = live.Invariant(self.pg, self.journal.url, "moving", "origin")
         chance = random.Random(20261121)
-        for turn in range(20 if live.LONG else 5):
-            live.load(self.pg, 6, 10, seed=turn) if turn == 0 else self.more(turn)
-            time.sleep(chance.uniform(0, 0.3))
-            follower.kill()
-            if turn % 2 == 1:
-                self.journal.restart()
-        self.settle(follower, invariant)
+        count = 20 if live.LONG else 4
 
-    def more(self, turn):
+        def kill():
+            for _ in range(count):
+                self.more()
+                time.sleep(chance.uniform(0, 1.0 if live.LONG else 0.3))
+                while follower.process is None or follower.process.poll() is not None:
+                    time.sleep(0.01)
+                follower.kill()
+                time.sleep(chance.uniform(0, 1.0 if live.LONG else 0.3))
+                self.journal.restart()
+
+        self.load_while(kill)
+        self.settle(follower, invariant)
+        self.assertGreaterEqual(follower.codes.count(-signal.SIGKILL), count)
+
+    def more(self):
         for number in range(4):
-            self.pg.psql(f"INSERT INTO live.w{number} (id, name) SELECT {turn} * 1000000 + g, 'more' FROM generate_series(1, 40) g")
+            self.pg.psql(f"INSERT INTO live.w{number} (id, name) SELECT nextval('more'), 'more' FROM generate_series(1, 40)")
 
     def test_postgres_is_stopped_at_once_again_and_again(self):
+        live.load(self.pg, *((320, 40) if live.LONG else (6, 10)), big=50000 if live.LONG else 0)
         follower = self.follow()
-        live.load(self.pg, 6, 10)
         for turn in range(20 if live.LONG else 4):
-            self.more(turn + 1)
-            time.sleep(0.1)
+            self.more()
+            time.sleep(0.3 if live.LONG else 0.1)
             self.pg.restart("immediate")
         time.sleep(1)
         self.assertEqual(set(follower.codes) - {3}, set(), follower.log())
@@ -241,13 +270,13 @@ class MovingLoadTest(LiveTest):
         live.load(self.pg, 4, 5)
         pid = None
         for turn in range(3):
-            self.more(turn + 1)
+            self.more()
             deadline = time.monotonic() + 60
             while len(live.journal(self.journal.url, "moving")) < 4 * (turn + 1) and time.monotonic() < deadline:
                 time.sleep(0.1)
             pid = pid or follower.process.pid
             self.pg.restart("fast")
-        self.more(9)
+        self.more()
         deadline = time.monotonic() + 60
         wanted = live.oracle(self.pg)
         while live.journal(self.journal.url, "moving") != wanted and time.monotonic() < deadline:
