@@ -90,6 +90,10 @@ typedef struct dp_batch_sink {
      * from something else, unless that is accepted. */
     dp_status (*announce)(void *self, const dp_announcement *announcement, dp_error *error);
 
+    /* Optional. What the sink calls now and then while a request about an offset, a poison record or a stream
+     * waits for its answer, however long that takes. NULL ends it. */
+    void (*set_meanwhile)(void *self, void (*meanwhile)(void *context), void *context);
+
     void (*close)(void *self);
 } dp_batch_sink;
 

@@ -1000,6 +1000,15 @@ static dp_status request_offset(cdc_run *run, dp_error *error)
     return DP_STATUS_OK;
 }
 
+/* The sink waits for a small answer: the source is looked after, and what is wrong with it shows at its next
+ * poll. */
+static void look_after_source(void *context)
+{
+    cdc_run *run = context;
+    dp_error ignored = DP_ERROR_INIT;
+    if (run->source->tick != NULL) run->source->tick(run->source->self, &ignored);
+}
+
 static dp_status set_up(cdc_run *run, dp_error *error)
 {
     const dp_cdc_run_options *options = run->options;
@@ -1008,6 +1017,7 @@ static dp_status set_up(cdc_run *run, dp_error *error)
     run->poison_writer = dp_event_writer_new(options->stream.identity, DP_ROW_EXACT);
     if (run->building == NULL || run->hash == NULL || run->poison_writer == NULL)
         return dp_error_no_memory(error, "the pipeline");
+    if (run->sink->set_meanwhile != NULL) run->sink->set_meanwhile(run->sink->self, look_after_source, run);
     dp_status status = insist(run, request_offset, error);
     return status == DP_STATUS_OK ? start_source(run, error) : status;
 }
@@ -1020,6 +1030,7 @@ dp_status dp_cdc_run(const dp_cdc_run_options *options, const dp_change_source *
     dp_status status = set_up(&run, error);
     if (status == DP_STATUS_OK) status = finish(&run, read_until_end(&run, error), error);
     drop_flights(&run);
+    if (sink->set_meanwhile != NULL) sink->set_meanwhile(sink->self, NULL, NULL);
     free_decoder(&run);
     dp_batch_writer_free(run.building);
     dp_sha256_free(run.hash);

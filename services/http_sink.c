@@ -11,7 +11,8 @@ enum {
     RECEIPT_MAX_BYTES = 16 << 20,
     INGEST_READ_TIMEOUT_MS = 60000,
     /* The pipeline waits for ever, so its client may look often whether the server is back. */
-    RECOVERY_MS = 5000
+    RECOVERY_MS = 5000,
+    MEANWHILE_MS = 200
 };
 
 typedef struct sink_lane {
@@ -23,6 +24,9 @@ typedef struct sink_lane {
 typedef struct http_sink {
     dp_client *client;
     dp_client_queue *queue;
+    dp_client_queue *small_queue; /* requests that are waited for one at a time */
+    void (*meanwhile)(void *context);
+    void *meanwhile_context;
     char batches_url[MAX_URL_BYTES];
     char offsets_url[MAX_URL_BYTES]; /* ends before the backend */
     char quarantine_url[MAX_URL_BYTES];
@@ -57,18 +61,49 @@ static bool build_url(char out[MAX_URL_BYTES], const char *pipeline, const char 
     return text != NULL;
 }
 
-/* Sends a small request and turns everything but a 2xx reply into an error; *response is the caller's to
+typedef struct small_answer {
+    dp_client_call *call; /* owns the body */
+    int http_status;      /* 0: none came */
+    dp_slice body;
+} small_answer;
+
+static void release_small(small_answer *answer)
+{
+    dp_client_call_free(answer->call);
+    answer->call = NULL;
+}
+
+/* Waits for a request on the queue of small ones; the pipeline looks after its source meanwhile. */
+static dp_status await_small(http_sink *sink, const dp_client_request *request, small_answer *answer,
+                             dp_error *error)
+{
+    dp_status status = dp_client_submit(sink->small_queue, request, NULL, error);
+    while (status == DP_STATUS_OK && answer->call == NULL) {
+        status = dp_client_wait(sink->small_queue, -1, MEANWHILE_MS, NULL, error);
+        answer->call = dp_client_queue_next(sink->small_queue);
+        if (answer->call == NULL && sink->meanwhile != NULL) sink->meanwhile(sink->meanwhile_context);
+    }
+    if (status != DP_STATUS_OK) return status;
+    const dp_client_response *response = dp_client_call_response(answer->call);
+    answer->http_status = response->http_status;
+    answer->body = response->body;
+    const dp_error *cause = dp_client_call_error(answer->call);
+    if (error->status == DP_STATUS_OK) *error = *cause;
+    return cause->status;
+}
+
+/* Sends a small request and turns everything but a 2xx reply into an error; *answer is the caller's to
  * release. */
 static dp_status send_small(http_sink *sink, const char *method, const char *url, const char *json,
-                            dp_client_response *response, dp_error *error)
+                            small_answer *answer, dp_error *error)
 {
     dp_client_request request = {.method = method, .url = url};
     if (json != NULL) request.body = dp_slice_of_text(json);
     dp_error cause = DP_ERROR_INIT;
-    dp_status status = dp_client_request_send(sink->client, &request, response, &cause);
-    if (status == DP_STATUS_OK || (response->http_status == 404 && json == NULL)) return DP_STATUS_OK;
-    if (response->http_status >= 400)
-        return dp_batch_refusal((unsigned)response->http_status, response->body, error);
+    dp_status status = await_small(sink, &request, answer, &cause);
+    if (status == DP_STATUS_OK || (answer->http_status == 404 && json == NULL)) return DP_STATUS_OK;
+    if (answer->http_status >= 400)
+        return dp_batch_refusal((unsigned)answer->http_status, answer->body, error);
     if (error->status == DP_STATUS_OK) *error = cause;
     return status;
 }
@@ -103,11 +138,11 @@ static dp_status load_offset(void *self, dp_backend backend, dp_offset *offset, 
     char url[MAX_URL_BYTES];
     if (!offset_url(sink, backend, url))
         return dp_error_set(error, DP_STATUS_USAGE, "the pipeline's name is too long");
-    dp_client_response response = DP_CLIENT_RESPONSE_INIT;
+    small_answer response = {.call = NULL};
     dp_status status = send_small(sink, "GET", url, NULL, &response, error);
     *found = status == DP_STATUS_OK && response.http_status != 404;
     if (*found) status = parse_offset(response.body, backend, offset, error);
-    dp_client_response_release(&response);
+    release_small(&response);
     if (status != DP_STATUS_OK) dp_error_while(error, "loading the stored offset");
     return status;
 }
@@ -121,9 +156,9 @@ static dp_status save_offset(void *self, const dp_offset *offset, dp_error *erro
         return dp_error_set(error, DP_STATUS_USAGE, "the pipeline's name is too long");
     snprintf(json, sizeof json, "{\"token\":\"%s\",\"snapshot_complete\":%s}", offset->token,
              offset->snapshot_complete ? "true" : "false");
-    dp_client_response response = DP_CLIENT_RESPONSE_INIT;
+    small_answer response = {.call = NULL};
     dp_status status = send_small(sink, "PUT", url, json, &response, error);
-    dp_client_response_release(&response);
+    release_small(&response);
     if (status != DP_STATUS_OK) dp_error_while(error, "saving the offset %s", offset->token);
     return status;
 }
@@ -222,11 +257,11 @@ static dp_status quarantine(void *self, const dp_batch_source *stream, const dp_
     dp_buffer line = DP_BUFFER_INIT(SIZE_MAX / 2);
     dp_poison_put_request(&line, stream->source, stream->backend, record);
     const char *json = dp_buffer_text(&line);
-    dp_client_response response = DP_CLIENT_RESPONSE_INIT;
+    small_answer response = {.call = NULL};
     dp_status status = json == NULL ? dp_error_no_memory(error, "a poison record")
                                     : send_small(sink, "POST", sink->quarantine_url, json, &response, error);
     if (status == DP_STATUS_OK) *is_new = was_added(response.body);
-    dp_client_response_release(&response);
+    release_small(&response);
     dp_buffer_release(&line);
     if (status != DP_STATUS_OK) dp_error_while(error, "putting a change into quarantine");
     return status;
@@ -262,12 +297,12 @@ static dp_status refuse_other_source(const json_t *page, const dp_batch_source *
 /* What the server knows of the pipeline; *page is NULL when that is nothing. */
 static dp_status load_page(http_sink *sink, json_t **page, dp_error *error)
 {
-    dp_client_response response = DP_CLIENT_RESPONSE_INIT;
+    small_answer response = {.call = NULL};
     dp_status status = send_small(sink, "GET", sink->pipeline_url, NULL, &response, error);
     *page = status == DP_STATUS_OK && response.http_status == 200
                 ? json_loadb(response.body.data, response.body.length, 0, NULL)
                 : NULL;
-    dp_client_response_release(&response);
+    release_small(&response);
     return status;
 }
 
@@ -429,6 +464,13 @@ static dp_status announce(void *self, const dp_announcement *announcement, dp_er
     return status;
 }
 
+static void set_meanwhile(void *self, void (*meanwhile)(void *context), void *context)
+{
+    http_sink *sink = self;
+    sink->meanwhile = meanwhile;
+    sink->meanwhile_context = context;
+}
+
 static void close_sink(void *self)
 {
     http_sink *sink = self;
@@ -436,6 +478,7 @@ static void close_sink(void *self)
         forget_answered(&sink->lanes[i]);
     }
     dp_client_queue_free(sink->queue);
+    dp_client_queue_free(sink->small_queue);
     dp_client_free(sink->client);
     explicit_bzero(sink->authorization, sizeof sink->authorization);
     free(sink);
@@ -455,7 +498,8 @@ static dp_status open_client(http_sink *sink, const dp_http_sink_options *option
         config.header_count = 1;
     }
     dp_status status = dp_client_new(&config, &sink->client, error);
-    return status == DP_STATUS_OK ? dp_client_queue_new(sink->client, &sink->queue, error) : status;
+    if (status == DP_STATUS_OK) status = dp_client_queue_new(sink->client, &sink->queue, error);
+    return status == DP_STATUS_OK ? dp_client_queue_new(sink->client, &sink->small_queue, error) : status;
 }
 
 dp_status dp_http_sink_open(const dp_http_sink_options *options, dp_batch_sink *sink, dp_error *error)
@@ -495,6 +539,7 @@ dp_status dp_http_sink_open(const dp_http_sink_options *options, dp_batch_sink *
         .load_keys = load_keys,
         .load_progress = load_progress,
         .announce = announce,
+        .set_meanwhile = set_meanwhile,
         .close = close_sink,
     };
     return DP_STATUS_OK;

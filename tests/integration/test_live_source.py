@@ -14,6 +14,7 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from support import live  # noqa: E402
 from support import scripted_peer  # noqa: E402
 from support.dpone import BINARY as DPONE  # noqa: E402
+from support.downstream import Downstream  # noqa: E402
 from support.dpone_server import DponeServer  # noqa: E402
 from support.pipeline import lsn  # noqa: E402
 from support.postgres import PostgresServer  # noqa: E402
@@ -227,6 +228,20 @@ class SourceTest(unittest.TestCase):
         wait_for("all rows", lambda: len(live.journal(self.journal.url, name)) == 3)
         follower.stop()
         self.assertEqual(follower.codes, [0], follower.log())
+
+    def test_an_offset_store_that_is_slow_does_not_cost_the_connection(self):
+        name = self.slot()
+        with Downstream() as downstream:
+            downstream.offset_delay_s = 7  # more than three times wal_sender_timeout
+            follower = live.Follower(self.pg, downstream.url, name, name, *NOW)
+            wait_for("the reader", lambda: self.pg.query("SELECT pid FROM pg_stat_replication"))
+            pid = self.pg.query_value("SELECT pid FROM pg_stat_replication")
+            self.insert()
+            end = lsn(self.pg.query_value("SELECT pg_current_wal_lsn()"))
+            wait_for("the offset", lambda: downstream.offset is not None and lsn(downstream.offset["token"]) >= end)
+            wait_for("the slot", lambda: self.confirmed(name) >= end)
+            self.assertEqual(self.pg.query_value("SELECT pid FROM pg_stat_replication"), pid, follower.log())
+            follower.stop()
 
     def test_a_quiet_slot_moves_on_while_others_write(self):
         name = self.slot()

@@ -20,6 +20,8 @@ class Downstream:
         self.max_bytes = None  # a larger body is 413
         self.first_answers = []  # (status, Retry-After) given before anything is taken
         self.asked_at = []
+        self.offset_delay_s = None  # keeps an offset store that takes so long
+        self.offset = None
         self._server = None
 
     def __enter__(self):
@@ -42,11 +44,17 @@ class Downstream:
                 self.wfile.write(text)
 
             def do_GET(self):
-                self._answer(404, {"detail": "Not Found"})
+                if downstream.offset is not None and "/offsets/" in self.path:
+                    return self._answer(200, downstream.offset)
+                return self._answer(404, {"detail": "Not Found"})
 
             def do_PUT(self):
-                self.rfile.read(int(self.headers.get("Content-Length", 0)))
-                self._answer(404, {"detail": "Not Found"})
+                body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+                if downstream.offset_delay_s is None or "/offsets/" not in self.path:
+                    return self._answer(404, {"detail": "Not Found"})
+                time.sleep(downstream.offset_delay_s)
+                downstream.offset = json.loads(body)
+                return self._answer(200, downstream.offset)
 
             def do_POST(self):
                 body = self.rfile.read(int(self.headers["Content-Length"]))
