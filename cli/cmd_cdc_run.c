@@ -213,6 +213,12 @@ static dp_status open_source(const dp_invocation *invocation, run_resources *res
 {
     const char *text = dp_invocation_text(invocation, "source");
     if (dp_live_source_is(text)) return open_live(invocation, resources, run, error);
+    if (strstr(text, "://") != NULL && strncmp(text, "file:", 5) != 0) {
+        return dp_error_set(
+            error, DP_STATUS_USAGE,
+            "--source: no such kind of source; expected postgresql://USER@HOST:PORT/DATABASE, "
+            "file:PATH, or - for standard input");
+    }
     if (dp_stream_asks_for_keys(invocation)) {
         return dp_error_set(error, DP_STATUS_USAGE, "--unique-key auto asks a live source; '%s' is a file",
                             text);

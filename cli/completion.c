@@ -120,32 +120,48 @@ static void append_zsh(dp_buffer *out)
     append_bash(out);
 }
 
+/* __dpone_at: the words before the cursor are this path; __dpone_in: they begin with it. */
+static const char fish_head[] = "# fish completion for dpone\n"
+                                "function __dpone_path\n"
+                                "  set -l path\n"
+                                "  for word in (commandline -opc)[2..-1]\n"
+                                "    string match -q -- '-*' $word; and break\n"
+                                "    set -a path $word\n"
+                                "  end\n"
+                                "  string join ' ' -- $path\n"
+                                "end\n"
+                                "function __dpone_at\n"
+                                "  test \"$(__dpone_path)\" = \"$argv\"\n"
+                                "end\n"
+                                "function __dpone_in\n"
+                                "  string match -q -- \"$argv *\" \"$(__dpone_path) \"\n"
+                                "end\n";
+
+/* Each word of the path completes the words before it. */
+static void append_fish_words(dp_buffer *out, const dp_command *command)
+{
+    dp_slice prefix = {command->path, 0};
+    dp_slice word;
+    dp_slice rest = dp_slice_of_text(command->path);
+    for (bool more = true; more;) {
+        more = dp_slice_split(rest, ' ', &word, &rest);
+        dp_buffer_append_format(out, "complete -c dpone -f -n '__dpone_at %.*s' -a %.*s",
+                                DP_SLICE_PRINT(prefix), DP_SLICE_PRINT(word));
+        if (!more) {
+            dp_buffer_append_text(out, " -d ");
+            append_shell_quoted(out, command->summary);
+        }
+        dp_buffer_append_byte(out, '\n');
+        prefix.length = (size_t)(word.data - command->path) + word.length;
+    }
+}
+
 static void append_fish_command(dp_buffer *out, const dp_command *command)
 {
-    dp_slice head;
-    dp_slice tail;
-    bool grouped = dp_slice_split(dp_slice_of_text(command->path), ' ', &head, &tail);
-    char condition[160];
-    if (grouped) {
-        dp_buffer_append_format(out, "complete -c dpone -f -n '__fish_use_subcommand' -a %.*s\n",
-                                DP_SLICE_PRINT(head));
-        dp_buffer_append_format(out,
-                                "complete -c dpone -f -n '__fish_seen_subcommand_from %.*s; and not "
-                                "__fish_seen_subcommand_from %.*s' -a '%.*s' -d ",
-                                DP_SLICE_PRINT(head), DP_SLICE_PRINT(tail), DP_SLICE_PRINT(tail));
-        snprintf(condition, sizeof condition,
-                 "__fish_seen_subcommand_from %.*s; and __fish_seen_subcommand_from %.*s",
-                 DP_SLICE_PRINT(head), DP_SLICE_PRINT(tail));
-    } else {
-        dp_buffer_append_format(out, "complete -c dpone -f -n '__fish_use_subcommand' -a %s -d ",
-                                command->path);
-        snprintf(condition, sizeof condition, "__fish_seen_subcommand_from %s", command->path);
-    }
-    append_shell_quoted(out, command->summary);
-    dp_buffer_append_byte(out, '\n');
+    append_fish_words(out, command);
     for (const dp_option *option = command->options; option->name != NULL; option++) {
-        dp_buffer_append_format(out, "complete -c dpone -n '%s' -l %s%s", condition, option->name,
-                                option->argument == NULL ? "" : " -r");
+        dp_buffer_append_format(out, "complete -c dpone -n '__dpone_in %s' -l %s%s", command->path,
+                                option->name, option->argument == NULL ? "" : " -r");
         if (option->choices != NULL) {
             dp_buffer_append_text(out, " -f -a '");
             append_choices(out, option->choices);
@@ -164,7 +180,7 @@ bool dp_completion_script(dp_slice shell, dp_buffer *out)
     } else if (dp_slice_equal_text(shell, "zsh")) {
         append_zsh(out);
     } else if (dp_slice_equal_text(shell, "fish")) {
-        dp_buffer_append_text(out, "# fish completion for dpone\n");
+        dp_buffer_append_text(out, fish_head);
         for (const dp_command *const *command = dp_commands; *command != NULL; command++) {
             append_fish_command(out, *command);
         }

@@ -72,10 +72,9 @@ static dp_status check_numbers(const dp_client_config *config, dp_error *error)
 
 static dp_status check_base_url(const char *url, dp_error *error)
 {
-    dp_status status = dp_request_url_check(url, "client setting base_url", error);
+    dp_status status = dp_request_url_check(url, "base_url", error);
     if (status == DP_STATUS_OK && strpbrk(url, "?#") != NULL) {
-        return dp_error_set(error, DP_STATUS_USAGE,
-                            "client setting base_url has a query or a fragment; expected neither");
+        return dp_error_set(error, DP_STATUS_USAGE, "base_url has a query or a fragment; expected neither");
     }
     return status;
 }

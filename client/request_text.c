@@ -68,7 +68,9 @@ dp_status dp_request_url_check(const char *url, const char *what, dp_error *erro
 {
     dp_slice rest;
     if (!split_scheme(url, &rest)) {
-        return dp_error_set(error, DP_STATUS_USAGE, "%s does not begin with http:// or https://", what);
+        size_t shown = strchr(url, '@') == NULL ? 200 : 0; /* may hold a password */
+        return dp_error_set(error, DP_STATUS_USAGE, "%s '%.*s' does not begin with http:// or https://", what,
+                            (int)shown, url);
     }
     if (authority_length(rest) == 0) return dp_error_set(error, DP_STATUS_USAGE, "%s names no host", what);
     for (const char *at = url; *at != '\0'; at++) {

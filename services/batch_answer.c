@@ -82,6 +82,11 @@ static dp_status status_of(unsigned http_status)
 
 dp_status dp_batch_refusal(unsigned http_status, dp_slice json, dp_error *error)
 {
+    return dp_batch_refusal_of("the server", http_status, json, error);
+}
+
+dp_status dp_batch_refusal_of(const char *who, unsigned http_status, dp_slice json, dp_error *error)
+{
     char code[64];
     snprintf(code, sizeof code, "http_%u", http_status);
     json_error_t fault;
@@ -89,7 +94,7 @@ dp_status dp_batch_refusal(unsigned http_status, dp_slice json, dp_error *error)
     const char *given_code = json_string_value(json_object_get(root, "code"));
     const char *detail = json_string_value(json_object_get(root, "detail"));
     if (given_code != NULL) snprintf(code, sizeof code, "%s", given_code);
-    dp_status status = dp_error_set_code(error, status_of(http_status), code, "the server answered %u %s: %s",
+    dp_status status = dp_error_set_code(error, status_of(http_status), code, "%s answered %u %s: %s", who,
                                          http_status, code, detail == NULL ? "no detail" : detail);
     json_decref(root);
     return status;

@@ -34,6 +34,9 @@ void dp_batch_tally_add(dp_batch_tally *tally, const dp_batch_counts *counts, bo
  * 4xx, REMOTE for the rest. Always returns an error. */
 dp_status dp_batch_refusal(unsigned http_status, dp_slice json, dp_error *error);
 
+/* The same, of something other than "the server". */
+dp_status dp_batch_refusal_of(const char *who, unsigned http_status, dp_slice json, dp_error *error);
+
 /* Whether the server is still working on an earlier delivery of the same batch. */
 bool dp_batch_answer_is_in_flight(unsigned http_status, dp_slice json);
 

@@ -136,10 +136,10 @@ static dp_status parse_answer(dp_slice body, json_t **answer, dp_error *error)
     return DP_STATUS_OK;
 }
 
-static dp_status refusal(unsigned http_status, dp_slice body, dp_error *error)
+static dp_status refusal(const char *who, unsigned http_status, dp_slice body, dp_error *error)
 {
     dp_error cause = DP_ERROR_INIT;
-    dp_status status = dp_batch_refusal(http_status, body, &cause);
+    dp_status status = dp_batch_refusal_of(who, http_status, body, &cause);
     if (http_status == 404) cause.status = status = DP_STATUS_NOT_FOUND;
     if (error->status == DP_STATUS_OK) *error = cause;
     return status;
@@ -156,7 +156,7 @@ static dp_status call_server(dp_journal_link *link, const char *method, const ch
     if (status == DP_STATUS_OK) {
         status = parse_answer(response.body, answer, error);
     } else if (response.http_status >= 400) {
-        status = refusal((unsigned)response.http_status, response.body, error);
+        status = refusal("the server", (unsigned)response.http_status, response.body, error);
     } else if (error->status == DP_STATUS_OK) {
         *error = cause;
     }
@@ -179,8 +179,9 @@ static dp_status make_call(dp_journal_link *link, const call_target *target, dp_
     if (link->api != NULL) {
         dp_api_reply reply = DP_API_REPLY_INIT;
         call_here(link->api, target, call, dp_slice_of_text(json), &reply);
-        status = reply.http_status == 200 ? parse_answer(dp_buffer_slice(&reply.body), answer, error)
-                                          : refusal(reply.http_status, dp_buffer_slice(&reply.body), error);
+        status = reply.http_status == 200
+                     ? parse_answer(dp_buffer_slice(&reply.body), answer, error)
+                     : refusal("the journal", reply.http_status, dp_buffer_slice(&reply.body), error);
         dp_api_reply_release(&reply);
         return status;
     }
@@ -412,7 +413,8 @@ static dp_status events_outcome(const line_cutter *cutter, const dp_client_respo
 {
     if (cutter->status != DP_STATUS_OK) return cutter->status;
     if (cause->status == DP_STATUS_OK) return DP_STATUS_OK;
-    if (response->http_status >= 400) return refusal((unsigned)response->http_status, response->body, error);
+    if (response->http_status >= 400)
+        return refusal("the server", (unsigned)response->http_status, response->body, error);
     if (error->status == DP_STATUS_OK) *error = *cause;
     return cause->status;
 }
@@ -476,7 +478,7 @@ static dp_status read_state(dp_journal_link *link, const dp_stream_facts *stream
     dp_events_reader *reader = NULL;
     dp_events_reader_open(link->api, stream->pipeline, &query, &reader, &reply);
     if (reader == NULL) {
-        dp_status status = refusal(reply.http_status, dp_buffer_slice(&reply.body), error);
+        dp_status status = refusal("the journal", reply.http_status, dp_buffer_slice(&reply.body), error);
         dp_api_reply_release(&reply);
         return status;
     }

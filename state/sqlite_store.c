@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -153,10 +154,17 @@ static dp_status connect_to(sqlite_store *self, const char *path, const dp_store
     int flags = SQLITE_OPEN_NOMUTEX | (self->read_only ? SQLITE_OPEN_READONLY : SQLITE_OPEN_READWRITE);
     if (!self->read_only && !options->existing) flags |= SQLITE_OPEN_CREATE;
     int code = sqlite3_open_v2(path, &self->connection, flags, NULL);
-    if (code == SQLITE_CANTOPEN && (flags & SQLITE_OPEN_CREATE) == 0 && access(path, F_OK) != 0) {
+    struct stat properties;
+    if (stat(path, &properties) == 0 && S_ISDIR(properties.st_mode)) {
+        return dp_error_set(error, DP_STATUS_USAGE, "state: '%s' is a directory; expected a SQLite file",
+                            path);
+    }
+    if (code == SQLITE_CANTOPEN && sqlite3_system_errno(self->connection) != 0) {
+        errno = sqlite3_system_errno(self->connection);
+        bool is_missing = errno == ENOENT && (flags & SQLITE_OPEN_CREATE) == 0;
         dp_error_set(error, DP_STATUS_IO, "unable to open the state database ('%s'): %s", path,
                      strerror(errno));
-        dp_error_hint(error, "dpone state migrate makes one");
+        if (is_missing) dp_error_hint(error, "dpone state migrate makes one");
         return DP_STATUS_IO;
     }
     if (code == SQLITE_OK) code = sqlite_event_rows_register(self);

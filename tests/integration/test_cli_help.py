@@ -172,6 +172,29 @@ class Completion(unittest.TestCase):
             offered = self.complete(*command, "--")
             self.assertEqual(sorted(offered), sorted("--" + name for name in options(command)))
 
+    @unittest.skipUnless(shutil.which("fish"), "fish is not installed")
+    def test_fish_completes_every_command_and_option(self):
+        path = os.path.join(self.directory.name, "dpone.fish")
+        with open(path, "w") as file:
+            file.write(dpone("completion", "fish").stdout)
+        lines = [" ".join(["dpone", *command[:length], ""]) for command in COMMANDS for length in range(len(command))]
+        lines += [" ".join(["dpone", *command, "--"]) for command in COMMANDS]
+        code = "source $argv[1]; for line in $argv[2..-1]; echo '>'$line; complete -C$line; end"
+        done = subprocess.run(["fish", "--no-config", "-c", code, path, *lines], capture_output=True, text=True, timeout=60,
+                              env={**os.environ, "HOME": self.directory.name})
+        offered = {}
+        for line in done.stdout.splitlines():
+            if line.startswith(">"):
+                words = offered.setdefault(line[1:], [])
+            else:
+                words.append(line.split("\t")[0])
+        for command in COMMANDS:
+            for length in range(len(command)):
+                self.assertIn(command[length], offered[" ".join(["dpone", *command[:length], ""])])
+            self.assertLessEqual({"--" + name for name in options(command)} - {"--help"},
+                                 set(offered[" ".join(["dpone", *command, "--"])]))
+        self.assertEqual(len(set(offered["dpone offsets "])), 4, "only what comes next")
+
     def test_bash_completes_choices(self):
         self.assertEqual(self.complete("cdc", "replay-plan", "--backend", "m"), ["mssql_cdc", "mssql_change_tracking"])
         self.assertEqual(self.complete("cdc", "replay-plan", "--format", ""), ["md", "json"])

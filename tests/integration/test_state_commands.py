@@ -76,6 +76,12 @@ class StateCommandsTest(unittest.TestCase):
             self.assertIn(f"unable to open the state database ('{self.path}'): No such file or directory", errors)
             self.assertIn("dpone state migrate", errors)
         self.assertEqual(os.listdir(self.directory.name), [])
+        self.assertIn("'/nowhere/x.db'): No such file", self.run_dpone("state", "migrate", "--state", "sqlite:/nowhere/x.db", code=3).stderr)
+        for words in (["state", "migrate"], ["offsets", "list"], ["serve", "--port", "0"]):
+            self.assertIn("is a directory; expected a SQLite file",
+                          self.run_dpone(*words, "--state", "sqlite:" + self.directory.name, code=2).stderr)
+        errors = self.run_dpone("cdc", "run", "--pipeline", "p", "--source", "nope://x", code=2).stderr
+        self.assertIn("--source: no such kind of source", errors)
 
     def test_offsets_are_set_shown_listed_and_deleted(self):
         self.migrate()
