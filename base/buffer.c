@@ -57,6 +57,10 @@ void dp_buffer_append_u64(dp_buffer *buffer, uint64_t value)
 {
     char digits[20];
     size_t at = sizeof digits;
+    if (value < 10) {
+        dp_buffer_append_byte(buffer, (char)('0' + value));
+        return;
+    }
     do {
         digits[--at] = (char)('0' + value % 10);
         value /= 10;

@@ -35,10 +35,29 @@ static inline bool dp_buffer_reserve(dp_buffer *buffer, size_t bytes)
     return buffer->capacity - buffer->length >= bytes || dp_buffer_grow(buffer, bytes);
 }
 
+/* memcpy() of a few bytes, where calling it costs more than copying. */
+static inline void dp_copy_short(char *to, const char *from, size_t length)
+{
+    if (length > 16) {
+        memcpy(to, from, length);
+    } else if (length >= 8) {
+        uint64_t first;
+        uint64_t last;
+        memcpy(&first, from, 8);
+        memcpy(&last, from + length - 8, 8);
+        memcpy(to, &first, 8);
+        memcpy(to + length - 8, &last, 8);
+    } else {
+        for (size_t i = 0; i < length; i++) {
+            to[i] = from[i];
+        }
+    }
+}
+
 static inline void dp_buffer_append(dp_buffer *buffer, const void *data, size_t length)
 {
     if (length == 0 || !dp_buffer_reserve(buffer, length)) return;
-    memcpy(buffer->data + buffer->length, data, length);
+    dp_copy_short(buffer->data + buffer->length, data, length);
     buffer->length += length;
 }
 

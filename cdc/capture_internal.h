@@ -22,6 +22,7 @@ typedef struct dp_frame {
     bool is_final;  /* nothing follows */
     dp_record record;
     size_t length_bytes; /* of the record with its line end */
+    bool is_one_line;    /* and the line end is its only newline */
     dp_error *error;
 } dp_frame;
 

@@ -161,7 +161,8 @@ static dp_status read_records(dp_capture_reader *reader, dp_slice bytes, bool is
         if (status != DP_STATUS_OK) return status;
         reader->may_be_header = false;
         reader->scan = (dp_frame_scan){.at = 0};
-        reader->line += count_newlines((dp_slice){frame.bytes.data, frame.length_bytes});
+        reader->line +=
+            frame.is_one_line ? 1 : count_newlines((dp_slice){frame.bytes.data, frame.length_bytes});
         reader->offset += frame.length_bytes;
         *used += frame.length_bytes;
     }

@@ -132,6 +132,7 @@ static dp_frame_result find_line_end(dp_capture_reader *reader, dp_frame *frame,
     }
     *end = newline == NULL ? bytes.length : (size_t)(newline - bytes.data);
     frame->length_bytes = newline == NULL ? *end : *end + 1;
+    frame->is_one_line = newline != NULL && reader->scan.at <= from;
     return DP_FRAME_RECORD;
 }
 
@@ -444,6 +445,7 @@ static dp_frame_result decide_tab(dp_capture_reader *reader, dp_frame *frame, si
     if (result != DP_FRAME_RECORD) return result;
     dp_slice text = {frame->bytes.data + data_at, end - data_at};
     reader->scan = (dp_frame_scan){.at = 0};
+    frame->is_one_line = false; /* the form decides, which is not known yet */
     if (dp_slice_starts_with(text, DP_SLICE_LITERAL("message: ")))
         return decide_tab_by_message(reader, frame, text);
     if (reader->plugin == DP_PLUGIN_TEST_DECODING) {

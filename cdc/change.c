@@ -45,14 +45,11 @@ bool dp_backend_parse(dp_slice text, dp_backend *backend)
 /* Upper-case hexadecimal without leading zeros. */
 static size_t format_hex(uint32_t value, char *out)
 {
-    char digits[8];
-    size_t at = sizeof digits;
-    do {
-        digits[--at] = "0123456789ABCDEF"[value & 15];
-        value >>= 4;
-    } while (value != 0);
-    memcpy(out, digits + at, sizeof digits - at);
-    return sizeof digits - at;
+    const size_t length = value == 0 ? 1 : (size_t)(35 - __builtin_clz(value)) / 4;
+    for (size_t at = length; at > 0; value >>= 4) {
+        out[--at] = "0123456789ABCDEF"[value & 15];
+    }
+    return length;
 }
 
 size_t dp_lsn_format(dp_lsn lsn, char out[DP_LSN_TEXT_BYTES])

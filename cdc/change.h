@@ -96,6 +96,7 @@ typedef struct dp_table {
     dp_column *columns;
     size_t column_count;
     const uint32_t *sorted; /* column indices ordered by name (bytes, which is code point order) */
+    bool is_sorted;         /* the columns come in that order */
     /* The columns of the configured unique key, as indices ordered by name; absent columns are counted, not
      * listed, and make every change of the table poison. key_count is 0 where no key is configured. */
     const dp_slice *key_names; /* ordered by name */

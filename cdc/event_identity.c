@@ -182,6 +182,13 @@ static void put_source_and_transaction(dp_buffer *out, const dp_change *change)
     dp_buffer_append_slice(out, DP_SLICE_LITERAL("\"}"));
 }
 
+static void put_v1_end(dp_buffer *out, const dp_change *change)
+{
+    dp_buffer_append_slice(out, DP_SLICE_LITERAL(",\"sequence\":"));
+    dp_buffer_append_u64(out, change->sequence);
+    put_source_and_transaction(out, change);
+}
+
 static dp_status put_v1(dp_buffer *out, const dp_change *change, dp_error *error)
 {
     bool has_key = change->table->key_count > 0;
@@ -199,10 +206,28 @@ static dp_status put_v1(dp_buffer *out, const dp_change *change, dp_error *error
         status = put_v1_row(out, change, error);
         if (status != DP_STATUS_OK) return status;
     }
-    dp_buffer_append_slice(out, DP_SLICE_LITERAL(",\"sequence\":"));
-    dp_buffer_append_u64(out, change->sequence);
-    put_source_and_transaction(out, change);
+    put_v1_end(out, change);
     return status;
+}
+
+/* put_v1 without a key, of rows that have been written. */
+static void put_v1_again(dp_buffer *out, const dp_change *change, const dp_buffer *written,
+                         const dp_row_text *data, const dp_row_text *before)
+{
+    const dp_row_text *rows[] = {before, data};
+    dp_buffer_append_byte(out, '{');
+    put_operation_and_position(out, change);
+    for (size_t i = 0; i < 2; i++) {
+        dp_buffer_append_slice(out, i == 0 ? DP_SLICE_LITERAL(",\"row\":{\"before\":")
+                                           : DP_SLICE_LITERAL(",\"data\":"));
+        if (rows[i] == NULL) {
+            dp_buffer_append_slice(out, DP_SLICE_LITERAL("{}"));
+        } else {
+            dp_row_put_again(out, change->table, written, rows[i]);
+        }
+    }
+    dp_buffer_append_byte(out, '}');
+    put_v1_end(out, change);
 }
 
 static dp_status put_python(dp_buffer *out, const dp_change *change, dp_error *error)
@@ -218,6 +243,15 @@ static dp_status put_python(dp_buffer *out, const dp_change *change, dp_error *e
     dp_buffer_append_slice(out, DP_SLICE_LITERAL(",\"sequence\":null"));
     put_source_and_transaction(out, change);
     return status;
+}
+
+static dp_status hash_canonical(dp_event_identity *identity, dp_event_id *id, dp_error *error)
+{
+    const dp_buffer *canonical = &identity->canonical;
+    if (canonical->failed || !dp_sha256_digest(identity->hash, dp_buffer_slice(canonical), id->bytes)) {
+        return dp_error_no_memory(error, "an event id");
+    }
+    return DP_STATUS_OK;
 }
 
 dp_status dp_event_identity_id(dp_event_identity *identity, const dp_change *change, dp_event_id *id,
@@ -236,9 +270,19 @@ dp_status dp_event_identity_id(dp_event_identity *identity, const dp_change *cha
     case DP_IDENTITY_V1: status = put_v1(canonical, change, error); break;
     case DP_IDENTITY_DPONE_PY: status = put_python(canonical, change, error); break;
     }
-    if (status != DP_STATUS_OK) return status;
-    if (canonical->failed || !dp_sha256_digest(identity->hash, dp_buffer_slice(canonical), id->bytes)) {
-        return dp_error_no_memory(error, "an event id");
-    }
-    return DP_STATUS_OK;
+    return status == DP_STATUS_OK ? hash_canonical(identity, id, error) : status;
+}
+
+bool dp_event_identity_needs_rows(const dp_event_identity *identity, const dp_table *table)
+{
+    return identity->kind == DP_IDENTITY_V1 && table->key_count == 0;
+}
+
+dp_status dp_event_identity_id_of_rows(dp_event_identity *identity, const dp_change *change,
+                                       const dp_buffer *written, const dp_row_text *data,
+                                       const dp_row_text *before, dp_event_id *id, dp_error *error)
+{
+    dp_buffer_clear(&identity->canonical);
+    put_v1_again(&identity->canonical, change, written, data, before);
+    return hash_canonical(identity, id, error);
 }

@@ -13,6 +13,7 @@
 
 #include "base/sha256.h"
 #include "cdc/change.h"
+#include "cdc/row_json.h"
 
 /* X(name, text) */
 #define DP_IDENTITY_LIST(X)                                                                                  \
@@ -43,6 +44,15 @@ void dp_event_identity_free(dp_event_identity *identity);
  * truncate). */
 dp_status dp_event_identity_id(dp_event_identity *identity, const dp_change *change, dp_event_id *id,
                                dp_error *error);
+
+/* Whether the ids of a table are made of the text of whole rows in the exact form. */
+bool dp_event_identity_needs_rows(const dp_event_identity *identity, const dp_table *table);
+
+/* As dp_event_identity_id, of a change whose rows have been written to a buffer already: `data` and `before`
+ * say where, NULL for those it has not. Only where dp_event_identity_needs_rows says so. */
+dp_status dp_event_identity_id_of_rows(dp_event_identity *identity, const dp_change *change,
+                                       const dp_buffer *written, const dp_row_text *data,
+                                       const dp_row_text *before, dp_event_id *id, dp_error *error);
 
 /* The canonical JSON that was hashed last; valid until the next call. For tests, documentation and debugging.
  */

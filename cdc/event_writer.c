@@ -10,6 +10,8 @@ struct dp_event_writer {
     dp_event_identity *identity;
     dp_row_style style;
     dp_event_id last_id;
+    struct dp_member_text *members; /* of data, then of before */
+    size_t member_capacity;
 };
 
 dp_event_writer *dp_event_writer_new(dp_identity_kind identity, dp_row_style style)
@@ -29,6 +31,7 @@ void dp_event_writer_free(dp_event_writer *writer)
 {
     if (writer == NULL) return;
     dp_event_identity_free(writer->identity);
+    free(writer->members);
     free(writer);
 }
 
@@ -93,13 +96,13 @@ static dp_status finish_line(dp_buffer *out, size_t start, dp_status status, dp_
     return status;
 }
 
-static dp_status put_event(dp_event_writer *writer, dp_buffer *out, const dp_change *change, bool has_id,
-                           dp_error *error)
+/* The id's place in its line: behind {"event_id":" */
+enum { ID_AT = 13 };
+
+static void put_head(dp_buffer *out, const dp_change *change, const char *id_hex)
 {
-    char hex[DP_SHA256_HEX_LENGTH];
-    dp_hex_encode(writer->last_id.bytes, DP_SHA256_BYTES, hex);
     dp_buffer_append_slice(out, DP_SLICE_LITERAL("{\"event_id\":"));
-    put_text_or_null(out, has_id, hex, sizeof hex);
+    put_text_or_null(out, id_hex != NULL, id_hex, DP_SHA256_HEX_LENGTH);
     dp_buffer_append_slice(out, DP_SLICE_LITERAL(",\"operation\":\""));
     dp_buffer_append_slice(out, dp_operation_text(change->operation));
     dp_buffer_append_slice(out, DP_SLICE_LITERAL("\","));
@@ -112,18 +115,10 @@ static dp_status put_event(dp_event_writer *writer, dp_buffer *out, const dp_cha
     dp_buffer_append_u64(out, change->sequence);
     dp_buffer_append_slice(out, DP_SLICE_LITERAL(",\"ordinal\":"));
     dp_buffer_append_u64(out, change->ordinal);
-    dp_buffer_append_slice(out, DP_SLICE_LITERAL(",\"data\":"));
-    dp_status status =
-        dp_row_put_object(out, change->table, change->data, DP_ROW_TABLE_ORDER, writer->style, error);
-    if (status != DP_STATUS_OK) return status;
-    dp_buffer_append_slice(out, DP_SLICE_LITERAL(",\"before\":"));
-    if (change->before == NULL) {
-        dp_buffer_append_slice(out, DP_SLICE_LITERAL("null"));
-    } else {
-        status =
-            dp_row_put_object(out, change->table, change->before, DP_ROW_TABLE_ORDER, writer->style, error);
-        if (status != DP_STATUS_OK) return status;
-    }
+}
+
+static void put_tail(dp_buffer *out, const dp_change *change)
+{
     dp_buffer_append_slice(out, DP_SLICE_LITERAL(",\"unchanged\":"));
     put_unchanged(out, change);
     if (change->metadata.length > 0) {
@@ -131,28 +126,98 @@ static dp_status put_event(dp_event_writer *writer, dp_buffer *out, const dp_cha
         dp_buffer_append_slice(out, change->metadata);
     }
     dp_buffer_append_slice(out, DP_SLICE_LITERAL("}\n"));
+}
+
+static dp_status put_row_object(const dp_event_writer *writer, dp_buffer *out, const dp_change *change,
+                                const dp_value *values, dp_row_text *text, dp_error *error)
+{
+    if (text != NULL && values != NULL) return dp_row_put_noted(out, change->table, values, text, error);
+    return dp_row_put_object(out, change->table, values, DP_ROW_TABLE_ORDER, writer->style, error);
+}
+
+/* `texts`, unless NULL, are filled with where data and before lie. */
+static dp_status put_event(const dp_event_writer *writer, dp_buffer *out, const dp_change *change,
+                           const char *id_hex, dp_row_text *texts, dp_error *error)
+{
+    put_head(out, change, id_hex);
+    dp_buffer_append_slice(out, DP_SLICE_LITERAL(",\"data\":"));
+    dp_status status =
+        put_row_object(writer, out, change, change->data, texts == NULL ? NULL : &texts[0], error);
+    if (status != DP_STATUS_OK) return status;
+    dp_buffer_append_slice(out, DP_SLICE_LITERAL(",\"before\":"));
+    if (change->before == NULL) {
+        dp_buffer_append_slice(out, DP_SLICE_LITERAL("null"));
+    } else {
+        status = put_row_object(writer, out, change, change->before, texts == NULL ? NULL : &texts[1], error);
+        if (status != DP_STATUS_OK) return status;
+    }
+    put_tail(out, change);
     return DP_STATUS_OK;
+}
+
+static bool grow_members(dp_event_writer *writer, size_t count)
+{
+    if (count <= writer->member_capacity) return true;
+    struct dp_member_text *grown = realloc(writer->members, count * sizeof *grown);
+    if (grown == NULL) return false;
+    writer->members = grown;
+    writer->member_capacity = count;
+    return true;
+}
+
+/* Where the id is made of the rows, they are written once: the id is computed from the line and put into it.
+ */
+static dp_status put_event_then_id(dp_event_writer *writer, dp_buffer *out, const dp_change *change,
+                                   dp_error *error)
+{
+    static const char no_id[DP_SHA256_HEX_LENGTH];
+    const size_t columns = change->table->column_count;
+    const size_t start = out->length;
+    if (!grow_members(writer, 2 * columns + 1)) return dp_error_no_memory(error, "an event");
+    dp_row_text texts[] = {{.members = writer->members}, {.members = writer->members + columns}};
+    dp_status status = put_event(writer, out, change, no_id, texts, error);
+    if (status != DP_STATUS_OK || out->failed) return status;
+    status =
+        dp_event_identity_id_of_rows(writer->identity, change, out, change->data == NULL ? NULL : &texts[0],
+                                     change->before == NULL ? NULL : &texts[1], &writer->last_id, error);
+    if (status == DP_STATUS_OK) {
+        dp_hex_encode(writer->last_id.bytes, DP_SHA256_BYTES, out->data + start + ID_AT);
+    }
+    return status;
+}
+
+static dp_status put_id_then_event(dp_event_writer *writer, dp_buffer *out, const dp_change *change,
+                                   dp_error *error)
+{
+    char hex[DP_SHA256_HEX_LENGTH];
+    dp_status status = dp_event_identity_id(writer->identity, change, &writer->last_id, error);
+    if (status != DP_STATUS_OK) return status;
+    dp_hex_encode(writer->last_id.bytes, DP_SHA256_BYTES, hex);
+    return put_event(writer, out, change, hex, NULL, error);
 }
 
 dp_status dp_event_writer_put_event(dp_event_writer *writer, dp_buffer *out, const dp_change *change,
                                     bool *id_missing, dp_error *error)
 {
-    bool has_id = change->has_position && change->has_transaction_id;
-    if (has_id) {
-        dp_status status = dp_event_identity_id(writer->identity, change, &writer->last_id, error);
-        if (status != DP_STATUS_OK) return status;
-    } else if (id_missing != NULL) {
-        *id_missing = true;
+    const size_t start = out->length;
+    dp_status status;
+    if (!change->has_position || !change->has_transaction_id) {
+        if (id_missing != NULL) *id_missing = true;
+        status = put_event(writer, out, change, NULL, NULL, error);
+    } else if (writer->style == DP_ROW_EXACT &&
+               dp_event_identity_needs_rows(writer->identity, change->table)) {
+        status = put_event_then_id(writer, out, change, error);
+    } else {
+        status = put_id_then_event(writer, out, change, error);
     }
-    size_t start = out->length;
-    return finish_line(out, start, put_event(writer, out, change, has_id, error), error);
+    return finish_line(out, start, status, error);
 }
 
 dp_status dp_event_writer_put_without_id(dp_event_writer *writer, dp_buffer *out, const dp_change *change,
                                          dp_error *error)
 {
     size_t start = out->length;
-    return finish_line(out, start, put_event(writer, out, change, false, error), error);
+    return finish_line(out, start, put_event(writer, out, change, NULL, NULL, error), error);
 }
 
 dp_status dp_event_writer_put_commit(dp_buffer *out, const dp_transaction_end *end, dp_error *error)

@@ -112,6 +112,47 @@ static bool is_sent(const dp_value *value)
     return value->state == DP_VALUE_PRESENT || value->state == DP_VALUE_NULL;
 }
 
+dp_status dp_row_put_noted(dp_buffer *out, const dp_table *table, const dp_value *values, dp_row_text *text,
+                           dp_error *error)
+{
+    bool comma = false;
+    text->at = out->length;
+    dp_buffer_append_byte(out, '{');
+    for (size_t i = 0; i < table->column_count; i++) {
+        text->members[i].length = 0;
+        if (!is_sent(&values[i])) continue;
+        if (comma) dp_buffer_append_byte(out, ',');
+        size_t start = out->length;
+        dp_status status = put_member(out, &table->columns[i], &values[i], DP_ROW_EXACT, false, error);
+        if (status != DP_STATUS_OK) return status;
+        text->members[i] = (struct dp_member_text){start, out->length - start};
+        comma = true;
+    }
+    dp_buffer_append_byte(out, '}');
+    text->length = out->length - text->at;
+    return DP_STATUS_OK;
+}
+
+void dp_row_put_again(dp_buffer *out, const dp_table *table, const dp_buffer *written,
+                      const dp_row_text *text)
+{
+    if (table->is_sorted) {
+        dp_buffer_append(out, written->data + text->at, text->length);
+        return;
+    }
+    if (!dp_buffer_reserve(out, text->length)) return;
+    bool comma = false;
+    dp_buffer_append_byte(out, '{');
+    for (size_t i = 0; i < table->column_count; i++) {
+        const struct dp_member_text *member = &text->members[table->sorted[i]];
+        if (member->length == 0) continue;
+        if (comma) dp_buffer_append_byte(out, ',');
+        dp_buffer_append(out, written->data + member->at, member->length);
+        comma = true;
+    }
+    dp_buffer_append_byte(out, '}');
+}
+
 dp_status dp_row_put_object(dp_buffer *out, const dp_table *table, const dp_value *values, dp_row_order order,
                             dp_row_style style, dp_error *error)
 {

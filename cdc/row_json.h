@@ -26,6 +26,25 @@ typedef enum dp_row_style {
 dp_status dp_row_put_object(dp_buffer *out, const dp_table *table, const dp_value *values, dp_row_order order,
                             dp_row_style style, dp_error *error);
 
+/* A row as it was written: where its object and the members `"name":value` of the columns lie in a buffer. */
+typedef struct dp_row_text {
+    size_t at; /* of the object */
+    size_t length;
+    struct dp_member_text {
+        size_t at;
+        size_t length; /* 0: the column was not sent */
+    } * members;       /* one per column */
+} dp_row_text;
+
+/* As dp_row_put_object in the table's order and the exact form; fills `text`, whose members are the caller's.
+ */
+dp_status dp_row_put_noted(dp_buffer *out, const dp_table *table, const dp_value *values, dp_row_text *text,
+                           dp_error *error);
+
+/* Appends an object of `written`, in the order of names. */
+void dp_row_put_again(dp_buffer *out, const dp_table *table, const dp_buffer *written,
+                      const dp_row_text *text);
+
 /* One value in the exact form. */
 dp_status dp_row_put_value(dp_buffer *out, const dp_column *column, const dp_value *value, dp_row_style style,
                            dp_error *error);

