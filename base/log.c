@@ -313,7 +313,7 @@ dp_status dp_log_new(const dp_log_options *options, dp_log **out, dp_error *erro
     return DP_STATUS_OK;
 }
 
-void dp_log_free(dp_log *log)
+void dp_log_end(dp_log *log)
 {
     if (log == NULL) return;
     pthread_mutex_lock(&log->lock);
@@ -322,6 +322,12 @@ void dp_log_free(dp_log *log)
     pthread_cond_signal(&log->wake);
     pthread_mutex_unlock(&log->lock);
     pthread_join(log->thread, NULL);
+}
+
+void dp_log_free(dp_log *log)
+{
+    if (log == NULL) return;
+    dp_log_end(log);
     release(log);
 }
 

@@ -83,6 +83,10 @@ dp_status dp_log_new(const dp_log_options *options, dp_log **log, dp_error *erro
 /* Waits up to two seconds for what is in the ring to be written, then gives up. Null is allowed. */
 void dp_log_free(dp_log *log);
 
+/* For a process that is about to end while other threads may still log: writes out what there is, as
+ * dp_log_free, and leaves the log usable; what is logged from now on is not written. */
+void dp_log_end(dp_log *log);
+
 /* Level and format may change at any time. */
 void dp_log_configure(dp_log *log, dp_log_level level, dp_log_format format);
 

@@ -575,18 +575,19 @@ void dp_application_end_waiting(dp_application *application)
     dp_events_route_stop(application);
 }
 
-void dp_application_finish_work(dp_application *application)
+bool dp_application_finish_work(dp_application *application, int64_t give_up_us)
 {
     dp_journal_watch_stop(application->watch);
-    dp_worker_pool_free(application->writers);
-    dp_worker_pool_free(application->readers);
-    application->writers = application->readers = NULL;
+    bool writers_ended = dp_worker_pool_end(application->writers, give_up_us);
+    return dp_worker_pool_end(application->readers, give_up_us) && writers_ended;
 }
 
 void dp_application_free(dp_application *application)
 {
     if (application == NULL) return;
-    dp_application_finish_work(application);
+    dp_journal_watch_stop(application->watch);
+    dp_worker_pool_free(application->writers);
+    dp_worker_pool_free(application->readers);
     dp_journal_watch_free(application->watch);
     dp_waiting_readers_free(application->waiting);
     dp_journal_metrics_free(application->journal_metrics);

@@ -28,8 +28,9 @@ dp_status dp_application_new(const dp_application_options *options, dp_applicati
  * holds it up. */
 void dp_application_end_waiting(dp_application *application);
 
-/* Waits until the workers have finished what they have begun. */
-void dp_application_finish_work(dp_application *application);
+/* Waits until the workers have finished what they have begun, or until this time of the monotonic clock: then
+ * false, and the application may not be freed. */
+bool dp_application_finish_work(dp_application *application, int64_t give_up_us);
 
 /* After the HTTP server has stopped. */
 void dp_application_free(dp_application *application);

@@ -96,9 +96,17 @@ unsigned dp_http_server_connection_count(const dp_http_server *server);
 /* Deadlines may change at any time. */
 void dp_http_server_set_timeouts(dp_http_server *server, int64_t header_timeout_us, int64_t body_timeout_us);
 
-/* Stops accepting, lets running requests finish for at most `grace_us`, stops the threads. True when
- * everything had finished. */
-bool dp_http_server_stop(dp_http_server *server, int64_t grace_us);
+typedef enum dp_http_stop {
+    DP_HTTP_STOP_FINISHED, /* every request had finished */
+    DP_HTTP_STOP_CUT,      /* some were answered with 503 or cut */
+    DP_HTTP_STOP_STUCK /* a thread that was handed a request does not answer it: free nothing, end the process
+                        */
+} dp_http_stop;
+
+/* Stops accepting, lets running requests finish for at most `grace_us`, stops the threads. Requests that were
+ * handed over have `held_grace_us` more, because what works for them cannot be taken back; 0: as long as it
+ * takes. */
+dp_http_stop dp_http_server_stop(dp_http_server *server, int64_t grace_us, int64_t held_grace_us);
 void dp_http_server_free(dp_http_server *server);
 
 /* What a request says. Slices are valid until on_done. */

@@ -35,6 +35,7 @@ enum {
      * library clears all of it, one and a half times, for every request: more costs time (docs/tuning.md). */
     MEMORY_BESIDE_HEADER_BYTES = 3 * 1024,
     MAX_TARGET_BYTES = 8192,
+    LINE_END_BYTES = 2, /* CR LF */
     MAX_HEADERS = 100,
     INLINE_TARGET_BYTES = 128,
     MAX_KEPT_REQUESTS = 256, /* per thread, for reuse */
@@ -47,6 +48,9 @@ enum {
     RESERVED_FILES = 128
 };
 
+/* Releases after it have strictness levels of their own. */
+#define LIBRARY_WITH_KNOWN_LAYOUT "0.9.75"
+
 #define MAX_BODY_MEMORY_BYTES ((size_t)256 << 20)
 
 typedef enum timer_kind { TIMER_CONNECTION, TIMER_REQUEST, TIMER_LINGER } timer_kind;
@@ -57,6 +61,7 @@ typedef struct event_loop {
     dp_http_server *server;
     pthread_t thread;
     bool thread_started;
+    _Atomic bool ended;
     struct MHD_Daemon *daemon;
     int poll_file;
     int wake_file;
@@ -106,6 +111,10 @@ struct dp_http_request {
     unsigned malformed_status;
     const char *malformed_detail;
     dp_header_facts facts;
+    const char *target_start; /* in the library's buffer, as are the next two */
+    const char *target_end;
+    const char *next_line; /* where the next header line begins, when nothing is hidden */
+    bool hides_bytes;
     size_t max_body_bytes;
     size_t announced_bytes; /* by Content-Length */
     size_t reserved_bytes;  /* of the server's body memory */
@@ -135,6 +144,7 @@ struct dp_http_server {
     dp_http_handlers handlers;
     dp_log *log;
     size_t user_bytes;
+    bool knows_layout; /* of the library's buffer */
     unsigned thread_count;
     unsigned crowded_connections;
     size_t max_header_bytes;
@@ -553,13 +563,27 @@ static enum MHD_Result collect_header(void *context, enum MHD_ValueKind kind, co
     dp_http_header *header = &request->headers[request->header_count++];
     header->name = dp_slice_make(name, name_length);
     header->value = dp_slice_make(value == NULL ? "" : value, value == NULL ? 0 : value_length);
+    if (name != request->next_line) request->hides_bytes = true;
+    request->next_line = header->value.data + header->value.length + LINE_END_BYTES;
     dp_header_add(&request->facts, header->name, header->value);
     return MHD_YES;
 }
 
-static void check_header(dp_http_request *request, const char *version)
+/* The library shows each part of the header as a text that ends at a NUL, and so hides what follows a NUL of
+ * the client's, and whether a line ended with CR LF or with LF alone. But its texts lie in the buffer as they
+ * were received: between two of them there is exactly one blank or one line end, or something is hidden. A
+ * line that was folded or dropped shows in the same way. */
+static void collect_headers(dp_http_request *request, const char *method, const char *version)
 {
+    request->next_line = version + strlen(version) + LINE_END_BYTES;
+    request->hides_bytes =
+        method + request->method.length + 1 != request->target_start || request->target_end + 1 != version;
     MHD_get_connection_values_n(request->mhd, MHD_HEADER_KIND, collect_header, request);
+}
+
+static void check_header(dp_http_request *request, const char *method, const char *version)
+{
+    collect_headers(request, method, version);
     const union MHD_ConnectionInfo *info =
         MHD_get_connection_info(request->mhd, MHD_CONNECTION_INFO_REQUEST_HEADER_SIZE);
     dp_header_verdict verdict = dp_header_judge(&request->facts, request->method, dp_slice_of_text(version));
@@ -570,6 +594,10 @@ static void check_header(dp_http_request *request, const char *version)
     if (!request->target_valid) refuse(request, 400, "The request target is malformed");
     if (info != NULL && info->header_size > request->loop->server->max_header_bytes)
         refuse(request, 431, "The header is larger than this server accepts");
+    if (info == NULL || request->next_line + LINE_END_BYTES != method + info->header_size)
+        request->hides_bytes = true;
+    if (request->hides_bytes && request->loop->server->knows_layout)
+        refuse(request, 400, "The header has a NUL, a line that does not end with CR LF, or a folded line");
 }
 
 /* Takes what Content-Length announces out of the common body memory, so that it cannot be promised away. */
@@ -605,6 +633,8 @@ static void *begin_request(void *context, const char *uri, struct MHD_Connection
     owner->request = request;
     size_t length = strnlen(uri, MAX_TARGET_BYTES + 1);
     request->target_too_long = length > MAX_TARGET_BYTES;
+    request->target_start = uri;
+    request->target_end = uri + length;
     char *copy = request->short_target;
     if (length > sizeof request->short_target) copy = request->long_target = malloc(length);
     if (copy == NULL) return request; /* target_valid stays false */
@@ -636,7 +666,7 @@ static enum MHD_Result handle_header(dp_http_request *request, const char *metho
     request->method = dp_slice_of_text(method);
     request->started_us = request->loop->now_us;
     atomic_fetch_add_explicit(&server->active, 1, memory_order_relaxed);
-    check_header(request, version);
+    check_header(request, method, version);
     if (request->malformed_status == 0) server->handlers.on_headers(server->handlers.context, request);
     if (request->malformed_status == 0 && request->response == NULL && !request->no_memory)
         reserve_body(request);
@@ -925,6 +955,7 @@ static void *run_loop(void *context)
     for (unsigned i = 0; i < 3; i++) {
         MHD_run(loop->daemon); /* resumes, answers, writes */
     }
+    atomic_store_explicit(&loop->ended, true, memory_order_release);
     return NULL;
 }
 
@@ -961,7 +992,7 @@ static bool start_daemon(event_loop *loop, const dp_http_options *options, int l
         flags, 0, NULL, NULL, handle, loop, MHD_OPTION_EXTERNAL_LOGGER, log_library, loop,
         MHD_OPTION_LISTEN_SOCKET, listen_file, MHD_OPTION_CONNECTION_LIMIT, connection_limit(options),
         MHD_OPTION_CONNECTION_MEMORY_LIMIT, options->max_header_bytes + MEMORY_BESIDE_HEADER_BYTES,
-        MHD_OPTION_CONNECTION_TIMEOUT, options->silence_timeout_s, MHD_OPTION_STRICT_FOR_CLIENT, 1,
+        MHD_OPTION_CONNECTION_TIMEOUT, options->silence_timeout_s, MHD_OPTION_STRICT_FOR_CLIENT, 0,
         MHD_OPTION_SIGPIPE_HANDLED_BY_APP, 1, MHD_OPTION_UNESCAPE_CALLBACK, keep_encoded, NULL,
         MHD_OPTION_URI_LOG_CALLBACK, begin_request, loop, MHD_OPTION_NOTIFY_COMPLETED, complete_request, NULL,
         MHD_OPTION_NOTIFY_CONNECTION, notify_connection, loop, MHD_OPTION_ARRAY, tls, MHD_OPTION_END);
@@ -1015,6 +1046,7 @@ dp_status dp_http_server_start(const dp_http_options *options, const dp_http_han
     server->user_bytes = options->request_user_bytes;
     server->max_header_bytes = options->max_header_bytes;
     server->crowded_connections = CROWDED_CONNECTIONS / options->thread_count;
+    server->knows_layout = strcmp(MHD_get_version(), LIBRARY_WITH_KNOWN_LAYOUT) == 0;
     server->listen_file = -1;
     dp_http_server_set_timeouts(server, 60 * 1000000, 60 * 1000000);
     dp_status status =
@@ -1030,7 +1062,7 @@ dp_status dp_http_server_start(const dp_http_options *options, const dp_http_han
     }
     if (status == DP_STATUS_OK) status = start_threads(server, error);
     if (status != DP_STATUS_OK) {
-        dp_http_server_stop(server, 0);
+        dp_http_server_stop(server, 0, 0);
         dp_http_server_free(server);
         return status;
     }
@@ -1073,7 +1105,30 @@ static bool is_drained(const dp_http_server *server)
     return dp_clock_monotonic_us() - atomic_load(&server->last_activity_us) > DRAIN_US;
 }
 
-bool dp_http_server_stop(dp_http_server *server, int64_t grace_us)
+static bool has_ended(const dp_http_server *server)
+{
+    for (unsigned i = 0; i < server->thread_count; i++) {
+        const event_loop *loop = &server->loops[i];
+        if (loop->thread_started && !atomic_load_explicit(&loop->ended, memory_order_acquire)) return false;
+    }
+    return true;
+}
+
+static bool end_loops(dp_http_server *server, int64_t held_grace_us)
+{
+    int64_t give_up_us = dp_clock_monotonic_us() + held_grace_us;
+    atomic_store_explicit(&server->stopping, true, memory_order_release);
+    for (unsigned i = 0; i < server->thread_count; i++) {
+        wake_loop(&server->loops[i]);
+    }
+    while (!has_ended(server)) {
+        if (held_grace_us > 0 && dp_clock_monotonic_us() > give_up_us) return false;
+        usleep(1000);
+    }
+    return true;
+}
+
+dp_http_stop dp_http_server_stop(dp_http_server *server, int64_t grace_us, int64_t held_grace_us)
 {
     int64_t give_up_us = dp_clock_monotonic_us() + grace_us;
     atomic_store(&server->last_activity_us, dp_clock_monotonic_us());
@@ -1082,17 +1137,14 @@ bool dp_http_server_stop(dp_http_server *server, int64_t grace_us)
         usleep(5000);
     }
     bool finished = atomic_load(&server->active) == 0;
-    atomic_store_explicit(&server->stopping, true, memory_order_release);
+    if (!end_loops(server, held_grace_us)) return DP_HTTP_STOP_STUCK;
     for (unsigned i = 0; i < server->thread_count; i++) {
         event_loop *loop = &server->loops[i];
-        if (loop->thread_started) {
-            wake_loop(loop);
-            pthread_join(loop->thread, NULL);
-        }
+        if (loop->thread_started) pthread_join(loop->thread, NULL);
         if (loop->daemon != NULL) MHD_stop_daemon(loop->daemon);
         loop->daemon = NULL;
     }
-    return finished;
+    return finished ? DP_HTTP_STOP_FINISHED : DP_HTTP_STOP_CUT;
 }
 
 void dp_http_server_free(dp_http_server *server)

@@ -258,7 +258,7 @@ void dp_run_endpoint_stop(dp_run_endpoint *endpoint)
 {
     if (endpoint == NULL) return;
     if (endpoint->http != NULL) {
-        dp_http_server_stop(endpoint->http, 0);
+        dp_http_server_stop(endpoint->http, 0, 0);
         dp_http_server_free(endpoint->http);
     }
     free(endpoint->pipeline);

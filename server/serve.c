@@ -6,12 +6,13 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "server/access.h"
 #include "server/application.h"
 #include "server/http.h"
 #include "server/service_notify.h"
 
-enum { WATCH_INTERVAL_MS = 500, MAX_PEM_BYTES = 1 << 20, MIN_SILENCE_S = 120 };
+enum { WATCH_INTERVAL_MS = 500, MAX_PEM_BYTES = 1 << 20, MIN_SILENCE_S = 120, HELD_GRACE_US = 5000000 };
 
 typedef struct running {
     const dp_serve_options *options;
@@ -175,12 +176,28 @@ static void wait_for_end(running *run, const sigset_t *signals)
     }
 }
 
+/* A call to the state does not return, and nothing can take it back: its thread still uses everything. The
+ * database ends what this process had begun as it does after a crash; whoever waits for a receipt has none.
+ */
+_Noreturn static void abandon(running *run)
+{
+    dp_log_entry(run->log, DP_LOG_WARNING, "server.shutdown",
+                 "dpone server stopped without the end of a call to the state",
+                 dp_log_bool("everything_finished", false));
+    dp_log_end(run->log);
+    _exit(0);
+}
+
 static void stop(running *run)
 {
     dp_service_notify("STOPPING=1");
     dp_application_end_waiting(run->application);
     int64_t grace_us = (int64_t)dp_settings_number(&run->settings, DP_SETTING_SHUTDOWN_TIMEOUT) * 1000000;
-    bool finished = dp_http_server_stop(run->http, grace_us);
+    dp_http_stop outcome = dp_http_server_stop(run->http, grace_us, HELD_GRACE_US);
+    bool finished = outcome == DP_HTTP_STOP_FINISHED;
+    if (outcome == DP_HTTP_STOP_STUCK ||
+        !dp_application_finish_work(run->application, dp_clock_monotonic_us() + HELD_GRACE_US))
+        abandon(run);
     dp_log_entry(run->log, finished ? DP_LOG_INFO : DP_LOG_WARNING, "server.shutdown", "dpone server stopped",
                  dp_log_bool("everything_finished", finished));
 }

@@ -14,6 +14,8 @@ struct dp_worker_pool {
     size_t max_waiting;
     bool stopping;
     unsigned thread_count;
+    unsigned running; /* threads that have not ended */
+    pthread_cond_t ended;
     pthread_t threads[];
 };
 
@@ -40,6 +42,10 @@ static void *work(void *context)
     while ((job = take(pool)) != NULL) {
         job->run(job);
     }
+    pthread_mutex_lock(&pool->lock);
+    pool->running--;
+    pthread_cond_signal(&pool->ended);
+    pthread_mutex_unlock(&pool->lock);
     return NULL;
 }
 
@@ -49,6 +55,12 @@ dp_status dp_worker_pool_new(unsigned thread_count, size_t max_waiting, dp_worke
     if (pool == NULL) return dp_error_no_memory(error, "the worker threads");
     pthread_mutex_init(&pool->lock, NULL);
     pthread_cond_init(&pool->wake, NULL);
+    pthread_condattr_t monotonic;
+    pthread_condattr_init(&monotonic);
+    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+    pthread_cond_init(&pool->ended, &monotonic);
+    pthread_condattr_destroy(&monotonic);
+    pool->running = thread_count;
     pool->max_waiting = max_waiting;
     sigset_t all;
     sigset_t before;
@@ -60,12 +72,31 @@ dp_status dp_worker_pool_new(unsigned thread_count, size_t max_waiting, dp_worke
         if (fault == 0) pool->thread_count++;
     }
     pthread_sigmask(SIG_SETMASK, &before, NULL);
+    pthread_mutex_lock(&pool->lock);
+    pool->running -= thread_count - pool->thread_count; /* those that were not started */
+    pthread_mutex_unlock(&pool->lock);
     if (fault != 0) {
         dp_worker_pool_free(pool);
         return dp_error_set(error, DP_STATUS_IO, "unable to start a worker thread: %s", strerror(fault));
     }
     *out = pool;
     return DP_STATUS_OK;
+}
+
+bool dp_worker_pool_end(dp_worker_pool *pool, int64_t give_up_us)
+{
+    const struct timespec until = {.tv_sec = give_up_us / 1000000, .tv_nsec = give_up_us % 1000000 * 1000};
+    int fault = 0;
+    if (pool == NULL) return true;
+    pthread_mutex_lock(&pool->lock);
+    pool->stopping = true;
+    pthread_cond_broadcast(&pool->wake);
+    while (pool->running > 0 && fault == 0) {
+        fault = pthread_cond_timedwait(&pool->ended, &pool->lock, &until);
+    }
+    bool ended = pool->running == 0;
+    pthread_mutex_unlock(&pool->lock);
+    return ended;
 }
 
 void dp_worker_pool_free(dp_worker_pool *pool)
@@ -80,6 +111,7 @@ void dp_worker_pool_free(dp_worker_pool *pool)
     }
     pthread_mutex_destroy(&pool->lock);
     pthread_cond_destroy(&pool->wake);
+    pthread_cond_destroy(&pool->ended);
     free(pool);
 }
 

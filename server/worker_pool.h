@@ -7,6 +7,8 @@
 
 #include <stddef.h>
 
+#include <stdint.h>
+
 #include "base/error.h"
 
 typedef struct dp_worker_pool dp_worker_pool;
@@ -19,6 +21,10 @@ typedef struct dp_worker_job {
 
 dp_status dp_worker_pool_new(unsigned thread_count, size_t max_waiting, dp_worker_pool **pool,
                              dp_error *error);
+
+/* Takes no more work and waits until everything that was submitted has run, or until this time of the
+ * monotonic clock: then false, and the pool may not be freed. Null is allowed. */
+bool dp_worker_pool_end(dp_worker_pool *pool, int64_t give_up_us);
 
 /* Runs everything that was submitted, then ends the threads. Null is allowed. */
 void dp_worker_pool_free(dp_worker_pool *pool);
