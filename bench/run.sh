@@ -21,6 +21,8 @@ run event_id "$build/bench/bench_event_id"
 run decode python3 bench/bench_decode.py "$dpone"
 run journal "$build/bench/bench_journal" "$work"
 run journal_postgres python3 bench/journal_postgres.py "$build/bench/bench_journal_postgres"
+run scaling_postgres python3 -W ignore bench/scaling_postgres.py "$dpone" 0
+run retention_postgres python3 bench/retention_postgres.py "$dpone"
 run path python3 bench/bench_path.py "$dpone"
 run in_flight python3 bench/bench_in_flight.py "$dpone" --rounds 1
 run client "$build/bench/bench_client" 1

@@ -23,6 +23,7 @@ from support.legacy import check_legacy_poison, legacy_poison  # noqa: E402
 from support.dpone_server import DponeServer  # noqa: E402
 from support.postgres import PostgresServer  # noqa: E402
 
+LONG = os.environ.get("DPONE_LONG_TESTS") == "1"
 postgres = None
 numbers = itertools.count(1)
 
@@ -478,6 +479,14 @@ class SeveralServersTest(unittest.TestCase):
                          str(sum(len(expected(sender.lines)) for sender in senders)))
         return senders
 
+    def report(self, senders, kills):
+        if not LONG:
+            return
+        replies = [status for sender in senders for status in sender.replies]
+        print(f"{self.id().split('.')[-1]}: {next(kills)} kills, {replies.count(200)} batches acknowledged, "
+              f"{replies.count(503)} answered 503, {replies.count(409)} 409, {replies.count(0)} without an answer, "
+              f"{sum(len(expected(sender.lines)) for sender in senders)} events stored once", file=sys.stderr)
+
     def test_clients_switch_between_servers(self):
         schema = new_schema()
         servers = start_servers(self, 3, state_dsn(schema))
@@ -488,29 +497,34 @@ class SeveralServersTest(unittest.TestCase):
         schema = new_schema()
         servers = start_servers(self, 3, state_dsn(schema))
         chance = random.Random(11)
+        kills = itertools.count()
         with Nginx([server.port for server in servers]) as nginx:
             def kill_one():
                 time.sleep(chance.random() * 0.3)
+                next(kills)
                 victim = chance.choice(servers)
                 port = str(victim.port)
                 victim.stop(9)
                 victim.start_on(port)
 
-            senders = self.run_streams(servers, schema, 2, 20, kill_one, through=[nginx])
+            senders = self.run_streams(servers, schema, *((4, 300) if LONG else (2, 20)), kill_one, through=[nginx])
             self.assertTrue(all(sender.lines for sender in senders))
+            self.report(senders, kills)
 
     def test_servers_are_killed_at_random(self):
         schema = new_schema()
         servers = start_servers(self, 3, state_dsn(schema))
         chance = random.Random(7)
+        kills = itertools.count()
 
         def kill_one():
             time.sleep(chance.random() * 0.3)
+            next(kills)
             victim = chance.choice(servers)
             victim.stop(9)
             victim.start()
 
-        self.run_streams(servers, schema, 3, 25, kill_one)
+        self.report(self.run_streams(servers, schema, *((4, 300) if LONG else (3, 25)), kill_one), kills)
 
     def test_a_server_dies_at_its_worst_moments(self):
         schema = new_schema()
@@ -571,14 +585,20 @@ class FaultTest(unittest.TestCase):
                 end = f"0/{next(number) * 0x1000:X}"
                 sender.deliver(transaction(900, end, count), end)
 
-            for count in (3, 60):  # single rows, COPY
+            def begin_partition():
+                postgres.psql(f"UPDATE {self.schema}.dpone_stream SET next_event_number = (next_event_number / 1000000 + 1) * 1000000")
+
+            for count, prepare in ((3, lambda: None), (60, lambda: None), (60, begin_partition)):  # single rows, COPY, DDL
+                prepare()
                 deliver(count)
+                prepare()
                 proxy.cut_at(10 ** 9, "before")
                 deliver(count)
                 steps = proxy.messages
                 self.assertGreater(steps, 15)
                 for mode in ("before", "after"):
                     for step in range(1, steps + 1):
+                        prepare()
                         proxy.cut_at(step, mode)
                         deliver(count)
                         self.assertEqual(proxy.cuts, 1, (mode, step))
@@ -615,14 +635,14 @@ class FaultTest(unittest.TestCase):
             running = threading.Event()
 
             def run():
-                for number in range(1, 400):
+                for number in range(1, 3000 if LONG else 400):
                     end = f"0/{number * 0x1000:X}"
                     sender.deliver(transaction(900 + number, end, 20), end)
                 running.set()
 
             thread = threading.Thread(target=run)
             thread.start()
-            for _ in range(3):
+            for _ in range(20 if LONG else 3):
                 time.sleep(0.3)
                 database.restart("immediate")
             thread.join()
@@ -823,6 +843,37 @@ class RetentionTest(unittest.TestCase):
         self.assertEqual(Batch(lines[0] + lines[1], "0/2000").send(server)[2]["duplicates"], 100)
         self.assertEqual(Batch(transaction(906, "0/6000", 50), "0/6000").send(server)[2]["accepted"], 50)
         self.assertEqual(self.tables(schema), {"7": 50})
+
+    def test_a_prune_that_is_cut_at_any_step_is_finished_by_the_next(self):
+        schema = new_schema()
+        server, = start_servers(self, 1, state_dsn(schema))
+        with CuttingProxy(postgres.port) as proxy:
+            dsn = proxy.dsn(query=f"?dpone_schema={schema}")
+            lines = self.fill_partitions(schema, server)
+            prune = [os.environ["DPONE_BINARY"], "state", "prune", "--pipeline", "orders", "--pause-ms", "0", "--state"]
+            postgres.psql(f"CREATE SCHEMA saved_{schema}; CREATE TABLE saved_{schema}.e AS TABLE {schema}.dpone_event; "
+                          f"CREATE TABLE saved_{schema}.t AS TABLE {schema}.dpone_transaction; "
+                          f"CREATE TABLE saved_{schema}.s AS TABLE {schema}.dpone_stream")
+            step = 0
+            while True:
+                step += 1
+                proxy.cut_at(step, "after")
+                done = subprocess.run([*prune, dsn, "--to", "0/3000"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=60)
+                cut = proxy.cuts > 0
+                proxy.heal()
+                self.prune(schema, "0/3000")
+                left = self.tables(schema)
+                self.assertEqual({name: count for name, count in left.items() if count}, {"7": 100}, (step, done.stderr))
+                self.assertEqual([json.loads(line) for line in pipeline.journal(server.url)], lines[3] + lines[4])
+                if not cut:
+                    self.assertEqual(done.returncode, 0, done.stderr)
+                    break
+                postgres.psql(f"""SELECT {schema}.dpone_event_add_partition(1, part) FROM unnest(ARRAY[0, 1, 2]) part;
+                    INSERT INTO {schema}.dpone_event SELECT * FROM saved_{schema}.e WHERE event_number < 7000000;
+                    INSERT INTO {schema}.dpone_transaction SELECT * FROM saved_{schema}.t WHERE first_number < 7000000;
+                    UPDATE {schema}.dpone_stream d SET transaction_count = s.transaction_count, event_count = s.event_count,
+                        pruned_position = s.pruned_position FROM saved_{schema}.s s WHERE s.stream_id = d.stream_id""")
+            self.assertGreater(step, 30)
 
     def test_what_is_being_read_is_deleted_row_by_row_and_dropped_later(self):
         schema = new_schema()
