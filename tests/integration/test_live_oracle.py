@@ -14,7 +14,7 @@ from support.crash_points import points  # noqa: E402
 from support.pipeline import lsn  # noqa: E402
 from support.postgres import PostgresServer  # noqa: E402
 
-BATCHES = ["--batch-events", "40", "--offset-interval-ms", "0", "--batch-wait-ms", "20"]
+BATCHES = ["--batch-events", "40", "--offset-interval-ms", "0", "--batch-wait-ms", "20", "--batches-in-flight", "4"]
 
 class LiveTest(unittest.TestCase):
     maxDiff = 2000
