@@ -1,5 +1,6 @@
 #include "cli/client_load.h"
 
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -29,6 +30,23 @@ typedef struct load_run {
     int64_t progress_due_us;
     int worst;
 } load_run;
+
+static volatile sig_atomic_t interrupted;
+
+static void on_interrupt(int signal_number)
+{
+    (void)signal_number;
+    interrupted = 1;
+}
+
+/* The first signal ends the load with its table, a second one the program. */
+static void install_interrupt(void)
+{
+    struct sigaction action = {.sa_handler = on_interrupt, .sa_flags = (int)SA_RESETHAND};
+    sigemptyset(&action.sa_mask);
+    sigaction(SIGINT, &action, NULL);
+    sigaction(SIGTERM, &action, NULL);
+}
 
 /* --- running --- */
 
@@ -79,14 +97,13 @@ static void show_progress(load_run *run, bool last)
 static dp_status run_all(load_run *run, const dp_client_request *request, dp_error *error)
 {
     const dp_client_load *load = run->load;
-    while (run->ended < load->repeat) {
+    while (run->ended < load->repeat && !interrupted) {
         while (run->submitted < load->repeat && dp_client_queue_in_flight(run->queue) < load->concurrency) {
             dp_status status = dp_client_submit(run->queue, request, NULL, error);
             if (status != DP_STATUS_OK) return status;
             run->submitted++;
         }
-        int64_t timeout_ms = load->progress ? PROGRESS_EVERY_US / 1000 : -1;
-        dp_status status = dp_client_wait(run->queue, -1, timeout_ms, NULL, error);
+        dp_status status = dp_client_wait(run->queue, -1, PROGRESS_EVERY_US / 1000, NULL, error);
         if (status != DP_STATUS_OK) return status;
         take_ended(run);
         show_progress(run, false);
@@ -143,6 +160,10 @@ static void outcome_name(const outcome_count *outcome, char *out, size_t capacit
 static void append_table(const load_run *run, const dp_client_stats *stats, dp_buffer *out)
 {
     double seconds = (double)run->took_us / 1e6;
+    if (run->ended < run->load->repeat) {
+        dp_buffer_append_format(out, "interrupted after %llu of %llu operations\n",
+                                (unsigned long long)run->ended, (unsigned long long)run->load->repeat);
+    }
     dp_buffer_append_format(out, "operations  %llu in %.3f s, %.1f/s, %llu at once\n",
                             (unsigned long long)run->ended, seconds,
                             seconds > 0 ? (double)run->ended / seconds : 0,
@@ -179,6 +200,7 @@ static void append_json(const load_run *run, const dp_client_stats *stats, dp_bu
     dp_json_writer *json = &writer;
     dp_json_begin_object(json);
     dp_json_member_u64(json, "operations", run->ended);
+    dp_json_member_bool(json, "interrupted", run->ended < run->load->repeat);
     dp_json_member_u64(json, "failed", run->failed);
     dp_json_member_u64(json, "concurrency", run->load->concurrency);
     put_real(json, "seconds", (double)run->took_us / 1e6);
@@ -233,6 +255,7 @@ dp_status dp_client_load_run(dp_client *client, const dp_client_request *request
         status = dp_client_queue_new(client, &run->queue, error);
     }
     if (status == DP_STATUS_OK) {
+        install_interrupt();
         status = run_all(run, request, error);
         run->took_us = dp_clock_monotonic_us() - run->begun_us;
         show_progress(run, true);

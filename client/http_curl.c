@@ -98,6 +98,14 @@ static void begin_reply(dp_transport_handle *handle, dp_slice line)
     dp_buffer_clear(&exchange->reply->body);
 }
 
+/* After 303 See Other everything but HEAD goes on as GET (RFC 9110, 15.4.4); libcurl would repeat a method
+ * that it was given by name. */
+static void go_on_as_get(dp_transport_handle *handle)
+{
+    if (handle->exchange->http_status != 303 || handle->shape != SHAPE_CUSTOM) return;
+    if (curl_easy_setopt(handle->easy, CURLOPT_CUSTOMREQUEST, NULL) == CURLE_OK) handle->shape = SHAPE_UNSET;
+}
+
 static size_t on_header(char *data, size_t size, size_t count, void *context)
 {
     dp_transport_handle *handle = context;
@@ -109,6 +117,7 @@ static size_t on_header(char *data, size_t size, size_t count, void *context)
     dp_slice text = dp_slice_trim(line);
     if (text.length == 0) {
         handle->head_complete = true;
+        go_on_as_get(handle);
         return line.length;
     }
     if (handle->head_complete) return line.length; /* a trailer field after a chunked body */

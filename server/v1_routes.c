@@ -12,6 +12,7 @@ enum {
     MAX_JSON_BODY_BYTES = 1 << 20,
     /* A refused request with a body up to this is read to its end first, so that its sender can read why. */
     MAX_DISCARDED_BODY_BYTES = 1 << 16,
+    MAX_POISON_BYTES = 32 << 20,
     MAX_AFTER_BYTES = 255,
     FOLLOW_MS = 5000,   /* how long a batch waits for the one before it */
     FOLLOW_LOOK_MS = 50 /* how often it looks whether another server has stored that one */
@@ -147,7 +148,12 @@ void dp_v1_on_headers(dp_exchange *exchange)
 {
     exchange->refusal = decide(exchange);
     bool carries_events = exchange->route == DP_ROUTE_BATCHES || exchange->route == DP_ROUTE_QUARANTINE_ADD;
-    size_t limit = carries_events ? exchange->application->max_batch_bytes : (size_t)MAX_JSON_BODY_BYTES;
+    /* A change is in quarantine because it was too large, perhaps. */
+    bool is_poison = exchange->route == DP_ROUTE_QUARANTINE_ADD &&
+                     exchange->application->max_batch_bytes < MAX_POISON_BYTES;
+    size_t limit = is_poison        ? MAX_POISON_BYTES
+                   : carries_events ? exchange->application->max_batch_bytes
+                                    : (size_t)MAX_JSON_BODY_BYTES;
     if (exchange->refusal == DP_V1_ACCEPTED) {
         dp_http_accept_body(exchange->request, writes(exchange->route) ? limit : MAX_DISCARDED_BODY_BYTES);
     } else if (dp_http_request_body_length(exchange->request) <= MAX_DISCARDED_BODY_BYTES) {
@@ -337,7 +343,7 @@ static bool call_journal(dp_v1_job *job, dp_api_reply *reply)
 
 void dp_exchange_respond_reply(dp_exchange *exchange, const dp_api_reply *reply)
 {
-    char retry_after[16];
+    char retry_after[16], batch_bytes[24], event_bytes[24];
     dp_http_response response = {.status = reply->http_status};
     if (reply->body.failed) {
         dp_exchange_respond_code(exchange, 503, "out_of_memory", "The answer did not fit into memory");
@@ -348,6 +354,13 @@ void dp_exchange_respond_reply(dp_exchange *exchange, const dp_api_reply *reply)
         dp_http_response_add(&response, "Retry-After", retry_after);
     }
     if (reply->replayed) dp_http_response_add(&response, "Idempotency-Replayed", "true");
+    if (exchange->route == DP_ROUTE_OFFSET_GET) { /* where a sender begins: it learns what it may send */
+        const dp_journal_api *journal = exchange->application->journal;
+        snprintf(batch_bytes, sizeof batch_bytes, "%zu", dp_journal_api_max_batch_bytes(journal));
+        snprintf(event_bytes, sizeof event_bytes, "%zu", dp_journal_api_max_event_bytes(journal));
+        dp_http_response_add(&response, "Dpone-Max-Batch-Bytes", batch_bytes);
+        dp_http_response_add(&response, "Dpone-Max-Event-Bytes", event_bytes);
+    }
     if (exchange->route == DP_ROUTE_BATCHES) dp_http_response_add(&response, "Dpone-Keeps-Order", "true");
     dp_exchange_respond(exchange, &response, reply->content_type, dp_buffer_slice(&reply->body));
 }

@@ -58,6 +58,9 @@ typedef struct dp_batch_sink {
     /* Required. The pipeline's stored offset; *found false when there is none. */
     dp_status (*load_offset)(void *self, dp_backend backend, dp_offset *offset, bool *found, dp_error *error);
 
+    /* Optional. What the endpoint takes at most, as it said when the offset was loaded; 0: it did not say. */
+    void (*limits)(void *self, size_t *max_batch_bytes, size_t *max_event_bytes);
+
     /* Required. Durable when it returns OK. */
     dp_status (*save_offset)(void *self, const dp_offset *offset, dp_error *error);
 

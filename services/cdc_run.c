@@ -17,6 +17,7 @@ enum {
     LAST_BACKOFF_MS = 5000,
     STOP_GRACE_MS = 2000,
     REPORT_INTERVAL_MS = 1000,
+    COMMIT_LINE_BYTES = 256,
     HEADER_AND_TRAILER_BYTES = 16384 /* names of pipeline and source, escaped */
 };
 
@@ -47,6 +48,7 @@ typedef struct cdc_run {
     dp_sha256 *hash;
     dp_event_writer *poison_writer;
 
+    dp_batch_limits limits; /* the options', or less where the sink takes less */
     dp_batch_writer *building;
     int64_t building_since_us; /* when the first line was put; 0: empty */
     bool has_end;              /* some transaction is complete in `building` */
@@ -120,7 +122,8 @@ static uint64_t row_count(const cdc_run *run)
     for (unsigned i = 0; i < run->flight_count; i++) {
         in_flight_count += run->flights[(run->first_flight + i) % DP_BATCH_LANES].body.event_count;
     }
-    return run->summary->event_count + in_flight_count + dp_batch_writer_event_count(run->building);
+    size_t building_count = run->building == NULL ? 0 : dp_batch_writer_event_count(run->building);
+    return run->summary->event_count + in_flight_count + building_count;
 }
 
 /* A transaction is the same one as long as no other has ended: looked at now and then, never per change. */
@@ -1009,17 +1012,48 @@ static void look_after_source(void *context)
     if (run->source->tick != NULL) run->source->tick(run->source->self, &ignored);
 }
 
+/* An event that the sink would refuse whatever batch it is in is poison like one above the own limit, so that
+ * it is known before it is sent. A batch above the sink's limit is halved when it is refused. */
+static dp_status learn_limits(cdc_run *run, dp_error *error)
+{
+    size_t batch_bytes = 0;
+    size_t event_bytes = 0;
+    dp_batch_body *smallest = &run->flights[0].body;
+    const dp_batch_offsets offsets = {.has_next_offset = true,
+                                      .next_offset = {UINT64_MAX},
+                                      .has_stored_offset = true,
+                                      .stored_offset = {UINT64_MAX},
+                                      .has_high_watermark = true,
+                                      .high_watermark = {UINT64_MAX}};
+    run->limits = run->options->limits;
+    if (run->sink->limits == NULL) return DP_STATUS_OK;
+    run->sink->limits(run->sink->self, &batch_bytes, &event_bytes);
+    smallest->bytes = (dp_buffer)DP_BUFFER_INIT(HEADER_AND_TRAILER_BYTES);
+    dp_status status = dp_batch_compose(run->hash, DP_SLICE_LITERAL(""), 0, &run->options->stream, &offsets,
+                                        smallest, error);
+    size_t beside = smallest->bytes.length + COMMIT_LINE_BYTES;
+    dp_buffer_release(&smallest->bytes);
+    smallest->bytes.max_bytes = 0; /* made in its real size when it is used */
+    if (event_bytes > 0 && event_bytes < run->limits.max_event_bytes)
+        run->limits.max_event_bytes = event_bytes;
+    if (batch_bytes > beside && batch_bytes - beside < run->limits.max_event_bytes)
+        run->limits.max_event_bytes = batch_bytes - beside;
+    return status;
+}
+
 static dp_status set_up(cdc_run *run, dp_error *error)
 {
     const dp_cdc_run_options *options = run->options;
-    run->building = dp_batch_writer_new(options->stream.identity, &options->limits);
     run->hash = dp_sha256_new();
     run->poison_writer = dp_event_writer_new(options->stream.identity, DP_ROW_EXACT);
-    if (run->building == NULL || run->hash == NULL || run->poison_writer == NULL)
-        return dp_error_no_memory(error, "the pipeline");
+    if (run->hash == NULL || run->poison_writer == NULL) return dp_error_no_memory(error, "the pipeline");
     if (run->sink->set_meanwhile != NULL) run->sink->set_meanwhile(run->sink->self, look_after_source, run);
     dp_status status = insist(run, request_offset, error);
-    return status == DP_STATUS_OK ? start_source(run, error) : status;
+    if (status == DP_STATUS_OK) status = learn_limits(run, error);
+    if (status != DP_STATUS_OK) return status;
+    run->building = dp_batch_writer_new(options->stream.identity, &run->limits);
+    if (run->building == NULL) return dp_error_no_memory(error, "the pipeline");
+    return start_source(run, error);
 }
 
 dp_status dp_cdc_run(const dp_cdc_run_options *options, const dp_change_source *source,

@@ -34,6 +34,8 @@ typedef struct http_sink {
     char source_url[MAX_URL_BYTES];
     char authorization[4200];
     sink_lane lanes[DP_BATCH_LANES];
+    size_t max_batch_bytes; /* 0: not known */
+    size_t max_event_bytes;
 } http_sink;
 
 /* RFC 3986 section 2.3: everything but unreserved characters is escaped. */
@@ -125,6 +127,21 @@ static dp_status parse_offset(dp_slice body, dp_backend backend, dp_offset *offs
                                     dp_backend_text(backend).data);
 }
 
+static size_t read_limit(const small_answer *answer, const char *name)
+{
+    uint64_t limit = 0;
+    if (answer->call == NULL) return 0;
+    dp_slice value = dp_client_response_header(dp_client_call_response(answer->call), name);
+    return dp_slice_to_u64(value, SIZE_MAX, &limit) ? (size_t)limit : 0;
+}
+
+static void limits(void *self, size_t *max_batch_bytes, size_t *max_event_bytes)
+{
+    const http_sink *sink = self;
+    *max_batch_bytes = sink->max_batch_bytes;
+    *max_event_bytes = sink->max_event_bytes;
+}
+
 static bool offset_url(const http_sink *sink, dp_backend backend, char out[MAX_URL_BYTES])
 {
     int length =
@@ -141,6 +158,8 @@ static dp_status load_offset(void *self, dp_backend backend, dp_offset *offset, 
     small_answer response = {.call = NULL};
     dp_status status = send_small(sink, "GET", url, NULL, &response, error);
     *found = status == DP_STATUS_OK && response.http_status != 404;
+    sink->max_batch_bytes = read_limit(&response, "Dpone-Max-Batch-Bytes");
+    sink->max_event_bytes = read_limit(&response, "Dpone-Max-Event-Bytes");
     if (*found) status = parse_offset(response.body, backend, offset, error);
     release_small(&response);
     if (status != DP_STATUS_OK) dp_error_while(error, "loading the stored offset");
@@ -531,6 +550,7 @@ dp_status dp_http_sink_open(const dp_http_sink_options *options, dp_batch_sink *
     *sink = (dp_batch_sink){
         .self = self,
         .load_offset = load_offset,
+        .limits = limits,
         .save_offset = save_offset,
         .submit = submit,
         .wait = wait_for_answer,

@@ -226,6 +226,11 @@ size_t dp_journal_api_max_batch_bytes(const dp_journal_api *api)
     return api->options.max_batch_bytes;
 }
 
+size_t dp_journal_api_max_event_bytes(const dp_journal_api *api)
+{
+    return api->options.max_event_bytes;
+}
+
 /* --- connections --------------------------------------------------------------------------------------- */
 
 static struct timespec deadline_after_ms(unsigned wait_ms)

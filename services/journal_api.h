@@ -82,6 +82,7 @@ void dp_journal_api_close(dp_journal_api *api);
 
 /* The limits in force, so that an adapter can refuse a body before it has read it. */
 size_t dp_journal_api_max_batch_bytes(const dp_journal_api *api);
+size_t dp_journal_api_max_event_bytes(const dp_journal_api *api);
 
 /* A reply for a failure that the adapter itself has found, in the common form {"detail":…,"code":…}. */
 void dp_api_reply_error(dp_api_reply *reply, unsigned http_status, const char *code, const char *detail);

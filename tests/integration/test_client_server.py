@@ -5,6 +5,7 @@ import os
 import pty
 import re
 import select
+import signal
 import subprocess
 import sys
 import time
@@ -27,6 +28,37 @@ def load(url, *options):
 
 def outcomes(result):
     return {(row["kind"], row["status"]): row["count"] for row in result["outcomes"]}
+
+
+class Interrupted(unittest.TestCase):
+    def test_an_interrupted_load_ends_with_its_table_of_what_has_ended(self):
+        for signal_number in (signal.SIGINT, signal.SIGTERM):
+            for form in ((), ("--json",)):
+                with self.subTest(signal=signal_number, form=form), ScriptedPeer([OK]) as peer:
+                    process = subprocess.Popen([BINARY, "client", "get", peer.url, "--repeat", "10000000", "--concurrency", "2",
+                                                *FAST, *form], stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=clean_environment())
+                    while len(peer.requests) < 20:
+                        time.sleep(0.01)
+                    process.send_signal(signal_number)
+                    out, errors = process.communicate(timeout=30)
+                    self.assertEqual(process.returncode, 0, errors)
+                    if form:
+                        result = json.loads(out)
+                        self.assertTrue(result["interrupted"])
+                        self.assertGreater(result["operations"], 10)
+                    else:
+                        self.assertRegex(out.decode(), r"^interrupted after \d+ of 10000000 operations\noperations  ")
+                        self.assertIn(b"latency ms", out)
+
+    def test_an_interrupted_load_does_not_wait_for_what_hangs(self):
+        with ScriptedPeer([Reply(b"", stall=True)]) as peer:
+            process = subprocess.Popen([BINARY, "client", "get", peer.url, "--repeat", "10", *FAST], stdout=subprocess.PIPE,
+                                       stderr=subprocess.PIPE, env=clean_environment())
+            while not peer.requests:
+                time.sleep(0.01)
+            process.send_signal(signal.SIGINT)
+            out, errors = process.communicate(timeout=10)
+            self.assertIn(b"interrupted after 0 of 10", out, errors)
 
 
 class InjectedFailures(unittest.TestCase):

@@ -3,6 +3,7 @@ import http.server
 import json
 import os
 import signal
+import struct
 import subprocess
 import sys
 import tempfile
@@ -17,6 +18,25 @@ from support.dpone_server import DponeServer  # noqa: E402
 
 ORDERS = os.path.join(SOURCE_DIR, "examples", "captures", "orders.pgoutput.csv")
 KEYS = ["--unique-key", "public.orders=id", "--unique-key", "public.customers=id"]
+
+
+def large_rows(count, lengths):
+    """A pgoutput capture of one transaction: rows of public.notes (id int4, body text), some of them long."""
+    def lsn(number):
+        return f"0/{number:X}"
+
+    def column(text):
+        data = str(text).encode()
+        return b"t" + struct.pack(">I", len(data)) + data
+
+    relation = b"R" + struct.pack(">I", 7) + b"public\0notes\0d" + struct.pack(">H", 2)
+    relation += b"\1id\0" + struct.pack(">Ii", 23, -1) + b"\0body\0" + struct.pack(">Ii", 25, -1)
+    messages = [(0x1000, b"B" + struct.pack(">QQI", 0x2000, 0, 900)), (0, relation)]
+    for i in range(count):
+        row = b"I" + struct.pack(">I", 7) + b"N" + struct.pack(">H", 2) + column(i) + column("x" * lengths.get(i, 10))
+        messages.append((0x1010 + i, row))
+    messages.append((0x2040, b"C\0" + struct.pack(">QQQ", 0x2000, 0x2040, 0)))
+    return b"lsn,xid,data\n" + b"".join(f"{lsn(at)},900,\\x{message.hex()}\n".encode() for at, message in messages)
 
 
 class RunTest(unittest.TestCase):
@@ -126,6 +146,30 @@ class RunTest(unittest.TestCase):
         self.assertEqual((code, summary["batches"]), (0, 2))
         self.assertEqual(pipeline.run(self.server.url, ORDERS, *KEYS)[0], 0)
         self.assertEqual(pipeline.journal(self.server.url), pipeline.decode(ORDERS, *KEYS))
+
+    def test_an_event_above_the_servers_limit_goes_to_quarantine_and_the_rest_arrives(self):
+        self.assert_large_is_poison("--max-event-bytes", "65536")
+        self.assert_large_is_poison("--max-batch-bytes", "65536")
+
+    def assert_large_is_poison(self, *limit):
+        with DponeServer(*limit, state="sqlite:journal.db") as server, tempfile.TemporaryDirectory() as folder:
+            capture = os.path.join(folder, "large.csv")
+            messages = large_rows(5, {2: 100_000})
+            with open(capture, "wb") as out:
+                out.write(messages)
+            code, _, errors = pipeline.run(server.url, capture, "--unique-key", "public.notes=id")
+            self.assertEqual(code, 4, errors)
+            self.assertIn("an event of more than 6", errors)
+            self.assertEqual(pipeline.stored_offset(server.url), None)
+            code, summary, errors = pipeline.run(server.url, capture, "--unique-key", "public.notes=id", "--on-poison", "quarantine")
+            self.assertEqual(code, 0, errors)
+            self.assertEqual((summary["accepted"], summary["quarantined"]), (4, 1))
+            held = [json.loads(line) for line in pipeline.journal(server.url)]
+            self.assertEqual([line["data"]["id"] for line in held if "event_id" in line], [0, 1, 3, 4])
+            self.assertEqual([line["ordinal"] for line in held if "event_id" in line], [0, 1, 2, 3])
+            listed = subprocess.run([BINARY, "cdc", "quarantine", "list", "--pipeline", "orders", "--server", server.url],
+                                    capture_output=True, env=clean_environment(), cwd="/")
+            self.assertIn(b"event_too_large", listed.stdout + listed.stderr)
 
     # --- the server is away ---
 

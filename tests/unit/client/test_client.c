@@ -967,9 +967,69 @@ static void events_and_log_lines_tell_what_happened(void **state)
     peer_stop(server);
 }
 
+/* --- redirects --- */
+
+typedef struct seen_methods {
+    char lines[16][64];
+    int status;
+} seen_methods;
+
+static void redirect_once(peer *self, unsigned number, const char *request, peer_reply *reply)
+{
+    seen_methods *seen = self->context;
+    size_t length = strcspn(request, "\r");
+    if (number < 16)
+        snprintf(seen->lines[number], sizeof seen->lines[0], "%.*s", (int)(length < 60 ? length : 60),
+                 request);
+    bool first = strncmp(request + strcspn(request, " "), " /from", 6) == 0;
+    peer_say_status(reply, first ? seen->status : 200, first ? "Location: /to\r\n" : "", "");
+}
+
+static void see_other_goes_on_as_get_and_the_other_redirects_keep_the_method(void **state)
+{
+    (void)state;
+    static const struct {
+        int status;
+        const char *method;
+        bool has_body;
+        const char *then;
+    } table[] = {
+        {303, "PUT", true, "GET"},  {303, "DELETE", false, "GET"},    {303, "PATCH", true, "GET"},
+        {303, "POST", true, "GET"}, {303, "GET", false, "GET"},       {303, "HEAD", false, "HEAD"},
+        {307, "PUT", true, "PUT"},  {308, "DELETE", false, "DELETE"}, {307, "POST", true, "POST"},
+        {302, "POST", true, "GET"}, {302, "PUT", true, "PUT"},        {301, "DELETE", false, "DELETE"},
+    };
+    seen_methods seen = {.status = 0};
+    peer *server = peer_start(redirect_once, &seen);
+    dp_client_config config = quick_config(server);
+    dp_client *client =
+        new_client(&config); /* one connection and one handle for all, so that nothing sticks */
+    dp_client_response response = DP_CLIENT_RESPONSE_INIT;
+    for (size_t i = 0; i < sizeof table / sizeof table[0]; i++) {
+        char expected[64];
+        dp_error error = DP_ERROR_INIT;
+        dp_client_request request = {.method = table[i].method, .url = "/from"};
+        if (table[i].has_body) request.body = DP_SLICE_LITERAL("{}");
+        pthread_mutex_lock(&server->lock);
+        seen.status = table[i].status;
+        server->request_count = 0;
+        pthread_mutex_unlock(&server->lock);
+        assert_int_equal(dp_client_request_send(client, &request, &response, &error), DP_STATUS_OK);
+        snprintf(expected, sizeof expected, "%s /from HTTP/1.1", table[i].method);
+        assert_string_equal(seen.lines[0], expected);
+        snprintf(expected, sizeof expected, "%s /to HTTP/1.1", table[i].then);
+        assert_string_equal(seen.lines[1], expected);
+        assert_int_equal(response.http_status, 200);
+    }
+    dp_client_response_release(&response);
+    dp_client_free(client);
+    peer_stop(server);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(see_other_goes_on_as_get_and_the_other_redirects_keep_the_method),
         cmocka_unit_test(a_reply_has_status_fields_body_and_attempts),
         cmocka_unit_test(many_requests_use_one_connection),
         cmocka_unit_test(one_request_id_serves_all_attempts_of_an_operation),
