@@ -13,8 +13,9 @@
 
 enum {
     WATCH_MS = 250,
-    LOOK_MS = 5000,    /* between two looks, or less where stalls are told sooner */
-    LEAVE_BEHIND_S = 2 /* a look that hangs must not keep the process from ending */
+    LOOK_MS = 5000,         /* between two looks, or less where stalls are told sooner */
+    QUIET_GRACE_MS = 12000, /* a quiet slot is moved on every ten seconds: until then it may be behind */
+    LEAVE_BEHIND_S = 2      /* a look that hangs must not keep the process from ending */
 };
 
 struct dp_run_monitor {
@@ -24,9 +25,10 @@ struct dp_run_monitor {
     bool is_stopping;
     bool has_published;
     dp_run_picture picture;
-    uint64_t read_count; /* as of quiet_us */
+    uint64_t read_count; /* as of quiet_us, as the next two */
+    uint64_t high_watermark;
     uint64_t confirmed;
-    int64_t quiet_us; /* since when neither has moved though the slot is behind */
+    int64_t quiet_us; /* since when none of them has moved though the slot is behind */
     dp_lag_clock lag_clock;
     bool is_look_running;
     pthread_t watch_thread;
@@ -57,12 +59,15 @@ static int64_t quiet_since(dp_run_monitor *monitor, int64_t now_us)
     const dp_run_picture *picture = &monitor->picture;
     bool is_behind = picture->has_look && picture->slot.lag_bytes > 0 && picture->slot.is_active;
     bool has_moved = picture->state.read_count != monitor->read_count ||
+                     picture->state.high_watermark.value != monitor->high_watermark ||
                      picture->slot.confirmed.value != monitor->confirmed;
     monitor->read_count = picture->state.read_count;
+    monitor->high_watermark = picture->state.high_watermark.value;
     monitor->confirmed = picture->slot.confirmed.value;
     if (!is_behind || has_moved) monitor->quiet_us = 0;
     if (is_behind && monitor->quiet_us == 0) monitor->quiet_us = now_us;
-    return monitor->quiet_us;
+    bool is_long = monitor->quiet_us != 0 && now_us - monitor->quiet_us >= QUIET_GRACE_MS * 1000;
+    return is_long ? monitor->quiet_us : 0;
 }
 
 static dp_stall_facts gather(dp_run_monitor *monitor, int64_t now_us)

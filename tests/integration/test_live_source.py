@@ -1,5 +1,6 @@
 """A live source: every blocker by its name, slots that are quiet, held by others or behind a slow sink, promotions, and the
 text of every kind of value."""
+import itertools
 import json
 import os
 import re
@@ -247,10 +248,14 @@ class SourceTest(unittest.TestCase):
         name = self.slot()
         follower = live.Follower(self.pg, self.journal.url, name, name, *NOW)
         wait_for("the reader", lambda: self.pg.query("SELECT pid FROM pg_stat_replication"))
+        ends = []
         for _ in range(3):
-            self.pg.psql("INSERT INTO other SELECT repeat('x', 1000) FROM generate_series(1, 3000)")
-            end = lsn(self.pg.query_value("SELECT pg_current_wal_lsn()"))
-            wait_for("the slot to pass what others wrote", lambda: self.confirmed(name) >= end)
+            self.pg.psql("INSERT INTO other SELECT repeat('x', 1000) FROM generate_series(1, 3000); CHECKPOINT")
+            ends.append(lsn(self.pg.query_value("SELECT pg_current_wal_lsn()")))
+            wait_for("the slot to pass what others wrote", lambda: self.confirmed(name) >= ends[-1])
+        # And the log before it is given up: what is retained is the last round's or so, however many there were.
+        wait_for("the log to be given up", lambda: lsn(self.pg.query_value(
+            f"SELECT restart_lsn FROM pg_replication_slots WHERE slot_name = '{name}'")) >= ends[-2])
         follower.stop()
         self.assertEqual(live.journal(self.journal.url, name), [])
 
@@ -583,10 +588,12 @@ class TypesTest(unittest.TestCase):
         cls.pg.psql("INSERT INTO kinds VALUES (1, " + ", ".join(VALUES.values()) + "); INSERT INTO kinds (id) VALUES (2);"
                     "INSERT INTO wide VALUES (1, 'w', " + ", ".join(str(i) for i in range(1598)) + ")")
 
-    def rows(self, plugin):
-        code, _, errors = live.run(self.pg, self.journal.url, plugin, plugin)
+    def rows(self, plugin, transport):
+        slot = f"{plugin}_{transport}"
+        self.pg.psql(f"SELECT pg_copy_logical_replication_slot('{plugin}', '{slot}')")
+        code, _, errors = live.run(self.pg, self.journal.url, slot, slot, "--transport", transport)
         self.assertEqual(code, 0, errors)
-        return [change[4] for transaction in live.journal(self.journal.url, plugin) for change in transaction[2]]
+        return [change[4] for transaction in live.journal(self.journal.url, slot) for change in transaction[2]]
 
     def test_every_type_is_the_servers_own_text(self):
         settings = ("SET DateStyle = ISO; SET IntervalStyle = postgres; SET TimeZone = UTC; SET bytea_output = hex;"
@@ -595,9 +602,9 @@ class TypesTest(unittest.TestCase):
         for i, name in enumerate(VALUES):
             wanted[f"c{i}"] = self.pg.psql(f"{settings} SELECT c{i} FROM public.kinds WHERE id = 1", ["-At"]).rstrip("\n")
         wanted["c2"] = "true"  # psql prints booleans as t and f
-        for plugin in ("pgoutput", "test_decoding"):
-            first, second, wide = self.rows(plugin)[:3]
-            with self.subTest(plugin=plugin):
+        for plugin, transport in itertools.product(("pgoutput", "test_decoding"), ("replication", "sql")):
+            first, second, wide = self.rows(plugin, transport)[:3]
+            with self.subTest(plugin=plugin, transport=transport):
                 self.assertEqual({name: first[name].rstrip("\n") for name in wanted}, wanted)
                 self.assertEqual(set(second.values()), {"2", None})
                 self.assertEqual(len(wide), 1600)
