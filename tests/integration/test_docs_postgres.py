@@ -34,6 +34,13 @@ class PostgresDocument(unittest.TestCase):
         rows = re.findall(r"^\| `([a-z_.]+)` \| (info|warning|error) \|", self.text, re.MULTILINE)
         self.assertEqual(rows, [(code, severity.lower()) for code, severity in program])
 
+    def test_what_decoding_does_names_tests_that_exist(self):
+        section = self.text.split("## What logical decoding does\n")[1].split("\n## ")[0]
+        named = re.findall(r"`(test_\w+)\.(test_\w+)` \|$", section, re.MULTILINE)
+        self.assertEqual(len(named), len(re.findall(r"^\| [A-Z]", section, re.MULTILINE)) - 1)
+        for file, test in named:
+            self.assertIn(f"def {test}(self", read("tests", "integration", file + ".py"), file)
+
 
 if __name__ == "__main__":
     unittest.main()

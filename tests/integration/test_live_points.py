@@ -1,6 +1,5 @@
 """What logical decoding does that has cost other readers lost or repeated rows, one test each, read live from a real server by
-both transports. What other files hold: the oracle (test_live_oracle), blockers, keepalives over a real connection, idle slots
-and types (test_live_source), what needs another server (test_live_peer), and captures (test_captures)."""
+both transports. The table in docs/postgres.md, "What logical decoding does", says which file holds the others."""
 import json
 import os
 import re
@@ -58,7 +57,7 @@ class PointsTest(unittest.TestCase):
     # --- positions ---------------------------------------------------------------------------------------------------
 
     def test_a_large_message_does_not_carry_the_slot_past_what_follows(self):
-        """2: its position plus its length lies beyond the transactions after it."""
+        """Its position plus its length lies beyond the transactions after it."""
         self.prepare(plugins=("pgoutput",))
         self.pg.psql("INSERT INTO t VALUES (1, repeat('x', 3000000))")
         self.pg.psql("INSERT INTO t VALUES (2, 'small')")
@@ -74,7 +73,7 @@ class PointsTest(unittest.TestCase):
         self.assertEqual([event["data"]["id"] for event in self.events("pgoutput")], [1, 2, 3])
 
     def test_what_was_there_before_the_slot_is_not_sent(self):
-        """17: dpone takes no snapshot."""
+        """Dpone takes no snapshot."""
         self.pg.psql("DELETE FROM t; INSERT INTO t VALUES (7, 'before')")
         for plugin in ("pgoutput", "test_decoding"):
             name = self.name(plugin)
@@ -89,7 +88,7 @@ class PointsTest(unittest.TestCase):
     # --- rows --------------------------------------------------------------------------------------------------------
 
     def test_replica_identities_and_unchanged_values(self):
-        """8 and 9: keys alone under K, the whole row under O, nothing otherwise; unchanged is neither NULL nor absent."""
+        """Keys alone under K, the whole row under O, nothing otherwise; unchanged is neither NULL nor absent."""
         self.prepare("""
             CREATE TABLE by_key (id int PRIMARY KEY, a text, big text); CREATE TABLE by_full (id int PRIMARY KEY, a text, big text);
             CREATE TABLE by_index (id int NOT NULL, a text, big text); CREATE UNIQUE INDEX by_index_id ON by_index (id);
@@ -119,7 +118,7 @@ class PointsTest(unittest.TestCase):
                 self.assertEqual(full[3][2], {"id": 2, "a": "x", "big": big})
 
     def test_a_partitioned_table_arrives_as_its_leaves_or_its_root(self):
-        """7: what a relation message names."""
+        """What a relation message names."""
         self.prepare("""
             CREATE TABLE parts (id int, v text, PRIMARY KEY (id)) PARTITION BY RANGE (id);
             CREATE TABLE low PARTITION OF parts FOR VALUES FROM (0) TO (10); CREATE TABLE high PARTITION OF parts FOR VALUES FROM (10) TO (20);
@@ -138,7 +137,7 @@ class PointsTest(unittest.TestCase):
         self.assertEqual(root[-1]["data"], {"id": 12, "v": "a"})
 
     def test_row_filters_and_column_lists(self):
-        """10: an update may arrive as an insert or a delete; what is not listed is absent, generated columns are too."""
+        """An update may arrive as an insert or a delete; what is not listed is absent, generated columns are too."""
         self.prepare("""
             CREATE TABLE filtered (id int PRIMARY KEY, v int, secret text, twice int GENERATED ALWAYS AS (v * 2) STORED);
             ALTER TABLE filtered REPLICA IDENTITY FULL; CREATE PUBLICATION filtering FOR TABLE filtered WHERE (v > 10);
@@ -157,7 +156,6 @@ class PointsTest(unittest.TestCase):
         self.assertEqual([event["data"] for event in listed], [{"id": 1, "v": 5}, {"id": 1, "v": 6}, {"id": 1, "v": 6}])
 
     def test_one_truncate_of_many_tables_is_an_event_for_each(self):
-        """11"""
         self.prepare("CREATE TABLE a (id int PRIMARY KEY); CREATE TABLE b (id int PRIMARY KEY); CREATE PUBLICATION pair FOR TABLE a, b;")
         self.addCleanup(self.pg.psql, "DROP TABLE a, b; DROP PUBLICATION pair")
         self.pg.psql("INSERT INTO a VALUES (1); TRUNCATE a, b CASCADE; INSERT INTO b VALUES (2)")
@@ -170,7 +168,7 @@ class PointsTest(unittest.TestCase):
     # --- what is not a row -------------------------------------------------------------------------------------------
 
     def test_messages_are_no_rows_and_cannot_be_forged_into_rows(self):
-        """11 and 22: their content is printed without quotes by test_decoding."""
+        """Their content is printed without quotes by test_decoding."""
         self.prepare()
         forged = "x\ntable public.t: INSERT: id[integer]:99 v[text]:'forged'\nCOMMIT 900 (at 2026-01-01 00:00:00+00)\n0/1|900|COMMIT 900"
         self.pg.psql(f"INSERT INTO t VALUES (1, 'before'); SELECT pg_logical_emit_message(false, 'p', $q${forged}$q$)")
@@ -188,7 +186,7 @@ class PointsTest(unittest.TestCase):
                                      [(1, "before"), (2, forged), (3, "after")])
 
     def test_a_slot_over_sql_passes_any_number_of_messages(self):
-        """11: a peek may hold nothing else, and begins where the slot is."""
+        """A peek may hold nothing else, and begins where the slot is."""
         self.prepare(plugins=("test_decoding",))
         self.pg.psql("SELECT count(pg_logical_emit_message(false, 'p', 'm')) FROM generate_series(1, 45000)")
         self.pg.psql("INSERT INTO t VALUES (1, 'behind')")
@@ -201,7 +199,7 @@ class PointsTest(unittest.TestCase):
     # --- transactions ------------------------------------------------------------------------------------------------
 
     def test_a_prepared_transaction_arrives_whole_when_it_is_committed(self):
-        """13: on an ordinary slot it is sent at COMMIT PREPARED, and an offset taken in between loses none of it."""
+        """On an ordinary slot it is sent at COMMIT PREPARED, and an offset taken in between loses none of it."""
         self.prepare()
         self.pg.psql("BEGIN; INSERT INTO t VALUES (1, 'p'), (2, 'p'); PREPARE TRANSACTION 'one'")
         self.pg.psql("BEGIN; INSERT INTO t VALUES (3, 'gone'); PREPARE TRANSACTION 'two'")
@@ -224,7 +222,7 @@ class PointsTest(unittest.TestCase):
             self.assertEqual([len(changes) for _, _, changes in live.journal(self.journal.url, name)], [1, 2, 1])
 
     def test_subtransactions_that_were_rolled_back_leave_nothing_however_large(self):
-        """13: with a work memory of 64 kB the server spills them to disk."""
+        """With a work memory of 64 kB the server spills them to disk."""
         self.prepare()
         self.pg.psql("BEGIN; INSERT INTO t VALUES (0, 'first'); SAVEPOINT a; INSERT INTO t SELECT g, repeat('x', 100) FROM generate_series(1, 5000) g;"
                      "SAVEPOINT b; UPDATE t SET v = 'y' WHERE id < 100; ROLLBACK TO a; INSERT INTO t VALUES (1, 'kept'); SAVEPOINT c;"
