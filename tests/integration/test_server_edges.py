@@ -1,4 +1,6 @@
 """Hostile and odd requests over raw sockets. docs/http-edges.md is the same list in words."""
+import os
+import random
 import re
 import resource
 import socket
@@ -149,6 +151,41 @@ class Shapes(unittest.TestCase):
             for line in server.log_text().splitlines():
                 self.assertTrue(line.startswith("{") and line.isascii(), line)
             self.assertFalse([entry for entry in server.log_entries() if entry["level"] == "error"])
+
+
+class Mutations(unittest.TestCase):
+    """Well-formed requests with bytes changed at random. DPONE_FUZZ_REQUESTS sets how many (400)."""
+
+    SEEDS = [GET + b"X-Request-ID: a\r\nAccept: */*\r\n\r\n", POST + b"Content-Length: 3\r\n\r\nabc",
+             POST + CHUNKED + b"\r\n3\r\nabc\r\n0\r\n\r\n", b"GET /msg?delay=0&a=%41 HTTP/1.1\r\n" + HOST + b"\r\n"]
+    PIECES = [b"\0", b"\n", b"\r", b"\r\n", b" ", b"\t", b":", b"\x7f", b"\xff", b"\r\n ", b"Content-Length: 3\r\n", CHUNKED, HOST]
+
+    def mutate(self, chance, data):
+        for _ in range(chance.choice([1, 1, 2, 5])):
+            at = chance.randrange(len(data))
+            end = at + chance.choice([0, 0, 1, 4])
+            data = data[:at] + chance.choice([chance.choice(self.PIECES), chance.randbytes(1), b""]) + data[end:]
+        return data
+
+    def test_what_is_served_is_well_formed(self):
+        chance = random.Random(4711)
+        served = 0
+        with DponeServer("--header-timeout", "1", "--body-timeout", "1") as server:
+            for _ in range(int(os.environ.get("DPONE_FUZZ_REQUESTS", "400"))):
+                data = self.mutate(chance, chance.choice(self.SEEDS))
+                received = server.raw([data, b"\r\n\r\n"], seconds=0.05, pause=0)
+                if not received.startswith(b"HTTP/1.1 2"):
+                    self.assertTrue(received == b"" or re.match(rb"HTTP/1\.[01] [345]\d\d ", received), (data, received))
+                    continue
+                served += 1
+                head = (data + b"\r\n\r\n").lstrip(b"\r\n").split(b"\r\n\r\n")[0]
+                self.assertNotRegex(head.replace(b"\r\n", b""), rb"[\x00-\x08\x0a-\x1f\x7f]", data)
+                self.assertNotRegex(head, rb"\r\n[ \t]", data)
+                names = [line.split(b":")[0].lower() for line in head.split(b"\r\n")[1:]]
+                self.assertEqual(names.count(b"host"), 1, data)
+                self.assertLessEqual(names.count(b"content-length") + names.count(b"transfer-encoding"), 1, data)
+            self.assertEqual(server.request("GET", "/health")[0], 200)
+        self.assertGreater(served, 20)
 
 
 class Slow(unittest.TestCase):

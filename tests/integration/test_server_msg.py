@@ -210,6 +210,20 @@ class Concurrency(unittest.TestCase):
             self.assertLess(took, 15)
             self.assertLess(sorted(healths)[len(healths) // 2], 0.3)
 
+    def test_only_msg_waits_and_times_out(self):
+        with DponeServer("--max-concurrency", "1", "--max-queue", "0", "--shutdown-timeout", "1") as server:
+            busy = server.connect()
+            busy.request("GET", "/msg?delay=30000")
+            while server.request("GET", "/msg")[0] != 503:  # until it holds the slot
+                pass
+            for method, path, expected in [("GET", "/health", 200), ("GET", "/fail/status", 200), ("GET", "/ready", 200),
+                                           ("POST", "/fail/count/1", 200), ("POST", "/fail/reset", 200),
+                                           ("GET", "/metrics", 200), ("GET", "/openapi.json", 200),
+                                           ("GET", "/msg?delay=x", 422), ("GET", "/nowhere", 404)]:
+                self.assertEqual(server.request(method, path)[0], expected, path)
+            self.assertEqual(server.request("GET", "/msg")[0], 503, "the slot is still taken")
+            busy.close()
+
     def test_concurrent_duplicates_share_one_execution(self):
         for workers in ("1", "3"):
             with self.subTest(workers=workers), DponeServer("--workers", workers, "--max-concurrency", "2") as server:

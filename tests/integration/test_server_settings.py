@@ -3,6 +3,8 @@ import http.client
 import json
 import os
 import pty
+import re
+import shutil
 import signal
 import ssl
 import subprocess
@@ -110,6 +112,23 @@ class Start(unittest.TestCase):
                 with DponeServer(environment={"NOTIFY_SOCKET": path}):
                     self.assertEqual(manager.recv(100), b"READY=1")
                 self.assertEqual(manager.recv(100), b"STOPPING=1")
+
+
+class Unit(unittest.TestCase):
+    @unittest.skipUnless(shutil.which("systemd-analyze"), "systemd-analyze is not installed")
+    def test_systemd_understands_the_unit(self):
+        with open(os.path.join(os.environ["DPONE_SOURCE_DIR"], "packaging/systemd/dpone.service"), encoding="ascii") as unit:
+            text = unit.read()
+        # The program and its manual are not installed where tests run.
+        text = re.sub(r"^Documentation=.*\n", "", text, flags=re.M).replace("/usr/bin/dpone", os.path.abspath(BINARY))
+        with tempfile.TemporaryDirectory() as directory:
+            path = os.path.join(directory, "dpone.service")
+            with open(path, "w", encoding="ascii") as unit:
+                unit.write(text)
+            result = subprocess.run(["systemd-analyze", "verify", "--man=no", path], capture_output=True, text=True,
+                                    timeout=60, check=False)
+        self.assertEqual((result.returncode, [line for line in result.stderr.splitlines() if "dpone.service" in line]),
+                         (0, []))
 
 
 class Reload(unittest.TestCase):
