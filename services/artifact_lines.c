@@ -208,7 +208,7 @@ dp_status artifact_lines_next(artifact_lines *lines, dp_slice *line, dp_error *e
     size_t searched = 0;
     for (;;) {
         size_t left = lines->text.length - lines->text_at;
-        const char *start = lines->text.data + lines->text_at;
+        const char *start = lines->text.data == NULL ? NULL : lines->text.data + lines->text_at;
         const char *newline = left == searched ? NULL : memchr(start + searched, '\n', left - searched);
         if (newline != NULL) {
             *line = dp_slice_make(start, (size_t)(newline - start));

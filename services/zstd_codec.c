@@ -82,7 +82,7 @@ dp_status dp_zstd_decompress(dp_zstd_reader *reader, dp_slice *input, char *out,
                                  ZSTD_getErrorName(left));
     }
     if (from.pos > 0 || to.pos > 0) reader->at_frame_end = left == 0;
-    input->data += from.pos;
+    if (from.pos > 0) input->data += from.pos;
     input->length -= from.pos;
     *length = to.pos;
     *at_frame_end = reader->at_frame_end;

@@ -3,6 +3,7 @@ import json
 import os
 import random
 import shutil
+import subprocess
 import sys
 import tempfile
 import unittest
@@ -122,6 +123,29 @@ class ArtifactsTest(unittest.TestCase):
                     self.assertEqual(os.listdir(os.path.dirname(path)), ["killed"])
 
     # tampering
+
+    def test_a_disk_that_is_full_leaves_nothing_and_the_next_export_goes_through(self):
+        small = self.path("small")
+        os.mkdir(small)
+        if os.geteuid() != 0 or subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "none", small], capture_output=True).returncode != 0:
+            self.skipTest("a small file system needs root")
+        self.addCleanup(subprocess.run, ["umount", small], check=True)
+        for blocks in (0, 9, 12, 15):  # full at the lines, at the index, at the manifest
+            with open(f"{small}/ballast", "wb") as ballast:
+                ballast.write(bytes(4096 * blocks))
+            options = ["--output", f"{small}/a", *(["--compression", "zstd"] if blocks else [])]
+            done = dpone("cdc", "export", "--pipeline", "orders", "--server", self.server.url, *options)
+            if done.returncode == 0:
+                self.assertTrue(self.verify(f"{small}/a")["verified"])
+                shutil.rmtree(f"{small}/a")
+            else:
+                self.assertEqual(done.returncode, 3, done.stderr)
+                self.assertIn("No space left on device", done.stderr)
+            self.assertEqual(os.listdir(small), ["ballast"])
+        self.assertNotEqual(done.returncode, 0, "the last had no room at all")
+        os.unlink(f"{small}/ballast")
+        self.export_to(f"{small}/a", "--compression", "zstd")
+        self.assertTrue(self.verify(f"{small}/a")["verified"])
 
     def test_a_flipped_bit_in_any_line_is_named(self):
         chance = random.Random(SEED)
