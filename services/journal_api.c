@@ -207,12 +207,13 @@ dp_status dp_journal_api_open(const dp_journal_api_options *options, dp_journal_
 void dp_journal_api_close(dp_journal_api *api)
 {
     if (api == NULL) return;
+    /* Writers last: only a connection that may write leaves a SQLite database without its log beside it. */
+    for (unsigned i = 0; i < api->idle_reader_count; i++) {
+        dp_store_close(api->idle_readers[i]);
+    }
     for (unsigned i = 0; i < DP_JOURNAL_POOL; i++) {
         dp_store_close(api->writers[i].store);
         dp_journal_free(api->writers[i].journal);
-    }
-    for (unsigned i = 0; i < api->idle_reader_count; i++) {
-        dp_store_close(api->idle_readers[i]);
     }
     for (unsigned i = 0; i < api->idle_parser_count; i++) {
         dp_batch_reader_free(api->idle_parsers[i]);

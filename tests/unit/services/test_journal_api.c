@@ -429,6 +429,20 @@ static void a_service_is_ready_while_its_store_answers(void **state)
     expect(self, 200, "{\"status\":\"ready\",\"state\":\"sqlite\",\"version\":\"" DPONE_VERSION "\"}");
 }
 
+static void a_closed_journal_is_one_file(void **state)
+{
+    fixture *self = *state;
+    char log[300];
+    snprintf(log, sizeof log, "%s/state.db-wal", self->directory.path);
+    add_poison(self, "s", "", "\"added\":1");
+    dp_journal_api_list_quarantine(self->api, PIPELINE, (dp_slice){NULL, 0}, &self->reply);
+    expect(self, 200, "key_missing");
+    assert_int_equal(access(log, F_OK), 0);
+    dp_journal_api_close(self->api);
+    self->api = NULL;
+    assert_int_equal(access(log, F_OK), -1);
+}
+
 static void a_store_without_a_schema_is_refused_with_a_hint(void **state)
 {
     fixture *self = *state;
@@ -467,6 +481,7 @@ int main(void)
         TEST(plans_and_decisions_are_the_pure_modules),
         TEST(a_service_is_ready_while_its_store_answers),
         TEST(a_store_without_a_schema_is_refused_with_a_hint),
+        TEST(a_closed_journal_is_one_file),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
