@@ -361,7 +361,8 @@ static dp_status run_command(dp_invocation *invocation, int *exit_code, dp_error
     run_resources resources = {.source_name = DP_BUFFER_INIT(1024), .token = DP_BUFFER_INIT(8192)};
     progress_line line = {.is_terminal = isatty(STDERR_FILENO) == 1};
     dp_cdc_run_options run = {.report = show_progress, .report_context = &line};
-    dp_status status = open_resources(invocation, &resources, &run, error);
+    dp_status status = dp_check_pipeline(invocation, error);
+    if (status == DP_STATUS_OK) status = open_resources(invocation, &resources, &run, error);
     if (status == DP_STATUS_OK) {
         run.keys = resources.keys;
         run.stream = (dp_batch_source){

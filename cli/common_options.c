@@ -7,6 +7,13 @@ bool dp_wants_json(const dp_invocation *invocation)
     return strcmp(dp_invocation_text(invocation, "format"), "json") == 0;
 }
 
+dp_status dp_check_pipeline(const dp_invocation *invocation, dp_error *error)
+{
+    const char *pipeline = dp_invocation_text(invocation, "pipeline");
+    if (pipeline == NULL || pipeline[0] != '\0') return DP_STATUS_OK;
+    return dp_error_set(error, DP_STATUS_USAGE, "--pipeline: '' is empty; expected NAME");
+}
+
 dp_status dp_token_of_option(const dp_invocation *invocation, const char *option, dp_buffer *token,
                              dp_error *error)
 {

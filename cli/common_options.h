@@ -47,6 +47,9 @@
 /* Whether --format is json. */
 bool dp_wants_json(const dp_invocation *invocation);
 
+/* Whether --pipeline is a name at all: USAGE for an empty one. */
+dp_status dp_check_pipeline(const dp_invocation *invocation, dp_error *error);
+
 /* The token is the file's one line; the buffer stays empty without the option. USAGE names option and file.
  */
 dp_status dp_token_of_option(const dp_invocation *invocation, const char *option, dp_buffer *token,

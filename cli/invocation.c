@@ -127,10 +127,6 @@ static dp_status check_options(const dp_invocation *invocation, dp_error *error)
             dp_error_hint(error, "see 'dpone %s --help'", invocation->command->path);
             return DP_STATUS_USAGE;
         }
-        if (option->required && value[0] == '\0') {
-            return dp_error_set(error, DP_STATUS_USAGE, "--%s: '' is empty; expected %s", option->name,
-                                option->argument);
-        }
         if (value != NULL && !dp_invocation_given(invocation, option->name) && option->environment != NULL) {
             dp_status status = check_choice(option, option->environment, value, error);
             if (status != DP_STATUS_OK) return status;

@@ -16,7 +16,9 @@ dp_status dp_journal_of_options(const dp_invocation *invocation, bool writes, dp
                             "--state and --server name two journals; expected one of them");
     }
     dp_buffer token = DP_BUFFER_INIT(8192);
-    dp_status status = has_state ? DP_STATUS_OK : dp_token_of_option(invocation, "token-file", &token, error);
+    dp_status status = dp_check_pipeline(invocation, error);
+    if (status == DP_STATUS_OK && !has_state)
+        status = dp_token_of_option(invocation, "token-file", &token, error);
     dp_journal_link_options options = {
         .server_url = dp_invocation_text(invocation, "server"),
         .token = token.length > 0 ? token.data : NULL,

@@ -35,7 +35,8 @@ if(DPONE_FUZZ)
   target_link_options(dpone_flags INTERFACE -fsanitize=fuzzer-no-link)
 endif()
 if(DPONE_COVERAGE)
-  target_compile_options(dpone_flags INTERFACE --coverage)
+  # Without atomic counters threads lose counts, down to negative ones that gcovr refuses to read.
+  target_compile_options(dpone_flags INTERFACE --coverage -fprofile-update=atomic)
   target_link_options(dpone_flags INTERFACE --coverage)
 endif()
 

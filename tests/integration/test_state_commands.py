@@ -82,6 +82,8 @@ class StateCommandsTest(unittest.TestCase):
                           self.run_dpone(*words, "--state", "sqlite:" + self.directory.name, code=2).stderr)
         errors = self.run_dpone("cdc", "run", "--pipeline", "p", "--source", "nope://x", code=2).stderr
         self.assertIn("--source: no such kind of source", errors)
+        for words in (["run", "--source", "file:x"], ["follow", "--consumer", "c"], ["quarantine", "list"]):
+            self.assertIn("--pipeline: '' is empty", self.run_dpone("cdc", *words, "--pipeline", "", code=2).stderr)
 
     def test_offsets_are_set_shown_listed_and_deleted(self):
         self.migrate()

@@ -77,15 +77,6 @@ static void values_come_in_both_forms_and_the_last_wins(void **state)
     assert_string_equal(invocation.arguments[1], "f2");
 }
 
-static void a_required_value_is_not_empty(void **state)
-{
-    (void)state;
-    dp_invocation invocation;
-    dp_error error = DP_ERROR_INIT;
-    assert_int_equal(parse(WORDS("--name=", "f"), &invocation, &error), DP_STATUS_USAGE);
-    assert_string_equal(error.message, "--name: '' is empty; expected NAME");
-}
-
 static void values_may_look_like_options_and_be_empty(void **state)
 {
     (void)state;
@@ -282,7 +273,6 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(values_come_in_both_forms_and_the_last_wins),
         cmocka_unit_test(values_may_look_like_options_and_be_empty),
-        cmocka_unit_test(a_required_value_is_not_empty),
         cmocka_unit_test(repeatable_values_keep_their_order),
         cmocka_unit_test(refusals_name_the_word_and_what_was_expected),
         cmocka_unit_test(the_number_of_words_is_bounded),
