@@ -348,6 +348,8 @@ static uint64_t different_events(const append_job *job, const dp_batch_group *gr
 
 /* --- staging ------------------------------------------------------------------------------------------- */
 
+/* Their numbers are free again, since no transaction has had them: a sender that starts over and over would
+ * else leave a partition behind each time. */
 static dp_status drop_staging(append_job *job)
 {
     dp_stream *stream = job->stream;
@@ -359,10 +361,11 @@ static dp_status drop_staging(append_job *job)
         status = driver->receipts_drop_staged(job->store, stream->stream_id, job->error);
     }
     job->dropped += stream->staged_count;
+    stream->next_event_number = stream->staged_first_number;
     stream->has_staged = false;
     stream->staged_transaction_id = (dp_slice){NULL, 0};
     stream->staged_count = 0;
-    return status;
+    return status == DP_STATUS_OK ? driver->stream_save(job->store, stream, job->error) : status;
 }
 
 /* Rows of a stored transaction were staged again before its commit line showed that it is known. */

@@ -633,17 +633,18 @@ static dp_status events_prune(dp_store *store, int64_t stream_id, dp_error *erro
 {
     dp_pg_session *session = dp_pg_session_of(store);
     dp_pg_params stream = {.count = 0};
-    dp_pg_params before = {.count = 0};
     bool found = false;
     int64_t used = 0;
-    int64_t first = 0;
+    int64_t first = INT64_MIN;
     dp_pg_add_i64(&stream, stream_id);
     dp_status status = ask_number(session, DP_PG_PARTITIONS_DROP, &stream, &found, &used, error);
     if (status != DP_STATUS_OK || !found) return status;
-    dp_pg_add_i64(&before, stream_id);
-    dp_pg_add_i64(&before, used);
     while (status == DP_STATUS_OK) {
-        status = ask_number(session, DP_PG_EVENTS_FIRST, &before, &found, &first, error);
+        dp_pg_params left = {.count = 0}; /* not from the start again: deleted rows may be passed slowly */
+        dp_pg_add_i64(&left, stream_id);
+        dp_pg_add_i64(&left, first);
+        dp_pg_add_i64(&left, used);
+        status = ask_number(session, DP_PG_EVENTS_FIRST, &left, &found, &first, error);
         if (status != DP_STATUS_OK || !found) return status;
         int64_t last = used - first > PRUNE_SLICE ? first + PRUNE_SLICE - 1 : used - 1;
         dp_pg_params slice = {.count = 0};
@@ -651,6 +652,7 @@ static dp_status events_prune(dp_store *store, int64_t stream_id, dp_error *erro
         dp_pg_add_i64(&slice, first);
         dp_pg_add_i64(&slice, last);
         status = dp_pg_run(session, DP_PG_EVENTS_DELETE, &slice, NULL, error);
+        first = last + 1;
     }
     return status;
 }

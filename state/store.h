@@ -56,7 +56,7 @@ typedef struct dp_stream {
     int64_t stream_id;
     dp_stream_key key;
     dp_identity_kind identity;
-    int64_t next_event_number; /* where the next events go; numbers are never used twice */
+    int64_t next_event_number; /* where the next events go; what a transaction has had is not used again */
     bool has_high;
     dp_position high; /* end of the last transaction that readers see */
     bool has_pruned;
@@ -249,9 +249,10 @@ struct dp_store_driver {
                              dp_error *error);
     /* Required. Writes every member but key, identity and created_at_us of a stream that is locked. */
     dp_status (*stream_save)(dp_store *store, const dp_stream *stream, dp_error *error);
-    /* Required. The first of `count` event numbers that no event of the stream, staged, visible or deleted,
-     * has had; the caller saves first + count (or less, when fewer were used) as next_event_number. A driver
-     * whose numbers are shared by all streams looks at all of them. FULL past 2^62. */
+    /* Required. The first of `count` event numbers that no event of the stream, staged, visible or pruned,
+     * has had; those of staged rows that were dropped are free again. The caller saves first + count (or
+     * less, when fewer were used) as next_event_number. A driver whose numbers are shared by all streams
+     * looks at all of them. FULL past 2^62. */
     dp_status (*reserve_numbers)(dp_store *store, const dp_stream *stream, uint64_t count, int64_t *first,
                                  dp_error *error);
 

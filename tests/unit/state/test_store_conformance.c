@@ -843,6 +843,39 @@ static void staged_rows_become_visible_with_their_commit(void **state)
     append_transactions(11, 12, 2, 2, 0);
 }
 
+/* A sender that starts over and over uses up no numbers: in PostgreSQL each jump would be a partition. */
+static void rows_that_are_staged_again_take_the_numbers_of_those_before(void **state)
+{
+    (void)state;
+    batch_builder builder;
+    dp_journal_outcome outcome;
+    dp_stream stream;
+    const dp_stream_key key = key_of("s");
+    append_transactions(9, 10, 2, 2, 0);
+    OK(DRIVER->stream_find(suite.store, &key, suite.arena, &stream, &error));
+    const int64_t next = stream.next_event_number;
+    for (unsigned count = 30; count > 25; count--) {
+        batch_begin_as(&builder, suite.pipeline, "s", "v1", NULL);
+        for (unsigned i = 0; i < count; i++) {
+            batch_event(&builder, 10, i);
+        }
+        OK(append(&builder, &outcome, &error));
+        OK(DRIVER->stream_find(suite.store, &key, suite.arena, &stream, &error));
+        assert_true(stream.has_staged && stream.staged_count == count);
+        assert_int_equal(stream.staged_first_number, next);
+    }
+    append_transactions(10, 12, 40, 80, 0); /* another cut, and one more behind it */
+    OK(DRIVER->stream_find(suite.store, &key, suite.arena, &stream, &error));
+    assert_int_equal(stream.next_event_number, next + 80);
+    batch_begin_as(&builder, suite.pipeline, "s", "v1", NULL);
+    batch_event(&builder, 11, 0);
+    OK(append(&builder, &outcome, &error)); /* a part of what is stored */
+    append_transactions(11, 12, 40, 0, 40);
+    append_transactions(12, 13, 2, 2, 0);
+    OK(DRIVER->stream_find(suite.store, &key, suite.arena, &stream, &error));
+    assert_int_equal(stream.next_event_number, next + 82);
+}
+
 static dp_status prune(unsigned to, const dp_position *passed, uint64_t max_events, dp_prune_result *result)
 {
     dp_error error = DP_ERROR_INIT;
@@ -926,6 +959,7 @@ int main(void)
         TEST(the_audit_is_read_newest_first),
         TEST(the_journal_tells_new_from_known),
         TEST(staged_rows_become_visible_with_their_commit),
+        TEST(rows_that_are_staged_again_take_the_numbers_of_those_before),
         TEST(retention_deletes_only_what_has_been_passed),
         TEST(a_database_can_be_measured_and_checked),
     };
