@@ -6,10 +6,11 @@ same slot contents in the same run; CPU time a row by process; resident memory.
 
 dpone runs four times: with nothing prepared ahead (0 batches in flight while reading), with the next batch prepared while
 one is in flight (1), and with 2 and 4 in flight; the CPU and memory figures are of the last. DPONE_BENCH_IN_FLIGHT=4 names
-others.
+others. The last is run again with a server that stores no events (bench/nothing_stored.c): the journal's part in the cost.
+DPONE_BENCH_OVER=socket reads PostgreSQL over a Unix socket, DPONE_BENCH_SHAPES=COPY,... names some of the shapes.
 
 Only the ratios mean something: the machine's speed changes from hour to hour. Each shape is read through copies of one
-slot, over TCP, with PostgreSQL's fsync off (it only feeds) and the journal's on.
+slot, over TCP unless told otherwise, with PostgreSQL's fsync off (it only feeds) and the journal's on.
 """
 import json
 import os
@@ -24,7 +25,8 @@ sys.path.insert(0, os.path.join(SOURCE, "tests", "integration"))
 DPONE = os.path.abspath(sys.argv[1] if len(sys.argv) > 1 else os.path.join(SOURCE, "build/release/cli/dpone"))
 COUNTS = os.environ.get("DPONE_BENCH_IN_FLIGHT", "0,1,2,4").split(",")
 ROWS = int(sys.argv[2]) if len(sys.argv) > 2 else 200000
-os.environ["DPONE_BINARY"] = DPONE
+OVER = os.environ.get("DPONE_BENCH_OVER", "tcp")
+NOTHING_STORED = os.path.join(os.path.dirname(os.path.dirname(DPONE)), "bench", "dpone_nothing_stored")
 
 from support.dpone_server import DponeServer  # noqa: E402
 from support.postgres import PostgresServer  # noqa: E402
@@ -81,37 +83,50 @@ def timed(command, environment, server):
     return seconds, own_cpu, sender_cpu, peak, out
 
 
+def chain(server, program, slot, number, state, directory):
+    """From the slot into a journal: what timed() gives, the server's CPU seconds and peak MiB."""
+    os.environ["DPONE_BINARY"] = program
+    journal = DponeServer(state=f"sqlite:{state}", directory=directory)
+    journal.start()
+    before = cpu_seconds(journal.process.pid)
+    run = timed([DPONE, "cdc", "run", "--pipeline", "bench", "--source", server.dsn(over=OVER), "--slot", slot, "--publication",
+                 "bench", "--unique-key", "public.t=id", "--server", journal.url, "--until-end", "--batches-in-flight", number],
+                server.environment(), server)
+    serve_cpu, serve_peak = cpu_seconds(journal.process.pid) - before, peak_mib(journal.process.pid)
+    journal.stop()
+    return run, serve_cpu, serve_peak
+
+
 def measure(server, shape, rows, directory):
     server.psql("DROP TABLE IF EXISTS t; CREATE TABLE t (id bigint PRIMARY KEY, n bigint, at timestamptz, body text)")
     server.psql("SELECT pg_create_logical_replication_slot('base', 'pgoutput')")
     server.psql(SHAPES[shape](rows))
     end = server.query_value("SELECT pg_current_wal_flush_lsn()")
     count = int(server.query_value("SELECT count(*) FROM t"))
-    for slot in ("bare", *(f"dpone{number}" for number in COUNTS)):
+    slots = ["bare", "nothing", *(f"dpone{number}" for number in COUNTS)]
+    for slot in slots:
         server.psql(f"SELECT pg_copy_logical_replication_slot('base', '{slot}')")
-    bare = timed([server.binary("pg_recvlogical"), "-d", server.dsn(), "--slot", "bare", "--start", "--no-loop",
+    bare = timed([server.binary("pg_recvlogical"), "-d", server.dsn(over=OVER), "--slot", "bare", "--start", "--no-loop",
                   "--endpos", end, "-f", "/dev/null", "-o", "proto_version=1", "-o", "publication_names=bench"],
                  server.environment(), server)
     rates = {}
     for number in COUNTS:
-        journal = DponeServer(state=f"sqlite:{directory}/{shape.replace(' ', '_')}-{number}.db", directory=directory)
-        journal.start()
-        before = cpu_seconds(journal.process.pid)
-        ours = timed([DPONE, "cdc", "run", "--pipeline", "bench", "--source", server.dsn(), "--slot", f"dpone{number}",
-                      "--publication", "bench", "--unique-key", "public.t=id", "--server", journal.url, "--until-end",
-                      "--batches-in-flight", number], server.environment(), server)
-        serve_cpu, serve_peak = cpu_seconds(journal.process.pid) - before, peak_mib(journal.process.pid)
-        journal.stop()
+        state = f"{directory}/{shape.replace(' ', '_')}-{number}.db"
+        ours, serve_cpu, serve_peak = chain(server, DPONE, f"dpone{number}", number, state, directory)
         summary = json.loads(ours[4])
         if summary["accepted"] != count:
             raise RuntimeError(f"{shape}: {summary['accepted']} of {count} rows arrived")
         rates[number] = count / ours[0]
-    for slot in ("base", "bare", *(f"dpone{number}" for number in COUNTS)):
+    unstored = "not built"
+    if os.path.exists(NOTHING_STORED):
+        without = chain(server, NOTHING_STORED, "nothing", COUNTS[-1], f"{state}.nothing", directory)[0]
+        unstored = f"{count / without[0]:,.0f}/s, ratio {without[0] / ours[0]:.2f}"
+    for slot in ("base", *slots):
         server.psql(f"SELECT pg_drop_replication_slot('{slot}')")
     per_row = 1e6 / count
     print(f"{shape:24} {count:8} rows  pg_recvlogical {count / bare[0]:9,.0f}/s  dpone " +
           ", ".join(f"{number} in flight {rate:9,.0f}/s" for number, rate in rates.items()) +
-          f"  ratio {bare[0] / ours[0]:.2f}  CPU us/row: walsender {ours[2] * per_row:.1f} (bare {bare[2] * per_row:.1f}) "
+          f"  ratio {bare[0] / ours[0]:.2f}  nothing stored {unstored}  CPU us/row: walsender {ours[2] * per_row:.1f} (bare {bare[2] * per_row:.1f}) "
           f"run {ours[1] * per_row:.1f} serve {serve_cpu * per_row:.1f}  peak MiB: run {ours[3]:.0f} serve {serve_peak:.0f}",
           flush=True)
 
@@ -120,7 +135,7 @@ def main():
     with PostgresServer(settings={"max_wal_size": "4GB", "shared_buffers": "128MB"}) as server, \
             tempfile.TemporaryDirectory(prefix="dpone-bench-") as directory:
         server.psql("CREATE PUBLICATION bench FOR ALL TABLES")
-        for shape in SHAPES:
+        for shape in os.environ.get("DPONE_BENCH_SHAPES", ",".join(SHAPES)).split(","):
             measure(server, shape, ROWS, directory)
 
 
