@@ -30,6 +30,8 @@ typedef enum flight_state {
 /* A batch that was handed to the sink, in the lane of its own number. */
 typedef struct flight {
     flight_state state;
+    /* Sent behind one that had no receipt yet: attempted once, and perhaps too early. */
+    bool is_follower;
     dp_batch_body body;
     dp_batch_offsets offsets;
     uint64_t transaction_count;
@@ -440,6 +442,7 @@ static dp_status submit(cdc_run *run, flight *f, const dp_batch_body *body, cons
                                   .after = after,
                                   .body = dp_buffer_slice(&body->bytes)};
     f->state = FLIGHT_SENT;
+    f->is_follower = after != NULL;
     return run->sink->submit(run->sink->self, &delivery, error);
 }
 
@@ -455,6 +458,12 @@ static dp_status await_final_answer(cdc_run *run, const dp_batch_body *body, dp_
         if (!is_worth_repeating(status, answer)) {
             if (status != DP_STATUS_OK && error->status == DP_STATUS_OK) *error = trouble;
             return status;
+        }
+        if (flight_at(run, 0)
+                ->is_follower) { /* now it is the oldest: nothing is wrong with the sink, perhaps */
+            status = submit(run, flight_at(run, 0), body, NULL, error);
+            if (status != DP_STATUS_OK) return status;
+            continue;
         }
         if (status == DP_STATUS_OK) dp_batch_refusal(answer->http_status, answer->body, &trouble);
         note_sink_trouble(run, &trouble);
