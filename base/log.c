@@ -379,8 +379,3 @@ bool dp_log_format_parse(dp_slice text, dp_log_format *format)
     *format = json ? DP_LOG_FORMAT_JSON : DP_LOG_FORMAT_CONSOLE;
     return true;
 }
-
-const char *dp_log_level_name(dp_log_level level)
-{
-    return levels[level].name;
-}

@@ -113,7 +113,6 @@ uint64_t dp_log_dropped_count(const dp_log *log);
 /* "DEBUG", "info", ...: any case; "json", "console". */
 bool dp_log_level_parse(dp_slice text, dp_log_level *level);
 bool dp_log_format_parse(dp_slice text, dp_log_format *format);
-const char *dp_log_level_name(dp_log_level level); /* upper case */
 
 /* Renders an entry with its newline into `out`; returns its length, at most capacity. For tests, too. */
 size_t dp_log_render(dp_log_format format, bool colour, int64_t wall_us, dp_log_level level,

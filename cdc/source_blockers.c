@@ -19,11 +19,6 @@ const char *dp_source_blocker_code(dp_source_blocker blocker)
     return blockers[blocker].code;
 }
 
-const char *dp_source_blocker_meaning(dp_source_blocker blocker)
-{
-    return blockers[blocker].meaning;
-}
-
 const char *dp_source_blocker_remedy(dp_source_blocker blocker)
 {
     return blockers[blocker].remedy;

@@ -80,7 +80,6 @@ typedef enum dp_source_blocker {
 } dp_source_blocker;
 
 const char *dp_source_blocker_code(dp_source_blocker blocker);
-const char *dp_source_blocker_meaning(dp_source_blocker blocker);
 const char *dp_source_blocker_remedy(dp_source_blocker blocker);
 
 /* Sets BLOCKED with the code, "<code>: <what>: <meaning>" and the remedy as the hint. */

@@ -23,11 +23,6 @@ static const definition definitions[DP_SETTING_COUNT] = {
 #undef DP_SETTING_ROW
 };
 
-const char *dp_setting_flag(dp_setting setting)
-{
-    return definitions[setting].flag;
-}
-
 const char *dp_setting_environment(dp_setting setting)
 {
     return definitions[setting].environment;

@@ -127,7 +127,6 @@ static inline const char *dp_settings_text(const dp_settings *settings, dp_setti
     return settings->values[setting].text;
 }
 
-const char *dp_setting_flag(dp_setting setting);
 const char *dp_setting_environment(dp_setting setting);
 bool dp_setting_is_live(dp_setting setting);
 

@@ -61,6 +61,27 @@ class QuarantineTest(unittest.TestCase):
         self.assertEqual((code, summary["quarantined"], summary["quarantined_before"]), (4, 0, 3), errors)
         self.assertEqual(self.list("--entries", "all"), before)
 
+    def test_a_run_that_keeps_its_own_offset_leaves_poison_with_the_server(self):
+        code, summary, errors = pipeline.run(self.server.url, ORDERS, "--unique-key", "public.customers=nowhere",
+                                             "--on-poison", "quarantine", "--state", f"sqlite:{self.directory}/own.db")
+        self.assertEqual((code, summary["quarantined"], summary["quarantined_before"]), (0, 0, 3), errors)
+        self.assertEqual(self.list(), self.entries)
+
+    def test_the_state_tells_what_is_open_and_takes_no_copy(self):
+        self.assertEqual(self.quarantine("discard", "--id", self.id_of(0), "--why", "x").returncode, 0)
+        self.server.stop()
+        state = f"sqlite:{self.directory}/journal.db"
+        status = json.loads(dpone("state", "status", "--state", state, "--format", "json").stdout)
+        self.assertEqual((status["open_quarantine_count"], len(status["streams"])), (2, 1))
+        stream = status["streams"][0]
+        self.assertEqual((stream["pipeline"], stream["source"]), ("orders", "file:orders.pgoutput.csv"))
+        self.assertIn("quarantine: 2 open", dpone("state", "status", "--state", state).stdout)
+        copied = dpone("state", "copy", "--from", state, "--to", f"sqlite:{self.directory}/copy.db")
+        self.assertEqual((copied.returncode, copied.stderr), (0, ""))
+        again = dpone("state", "copy", "--from", state, "--to", f"sqlite:{self.directory}/copy.db")
+        self.assertEqual(again.returncode, 1)
+        self.assertIn("holds streams, offsets, quarantine or audit already", again.stderr)
+
     def test_with_another_key_a_change_gets_the_id_that_it_should_have_had_and_arrives_once(self):
         expected = event_id(self.entries[0]["event"], ["id"])
         with Downstream() as downstream:
