@@ -52,6 +52,9 @@ class VerifySourceTest(unittest.TestCase):
         before = self.slots()
         done = dpone("cdc", "verify", "--artifact", path, "--source", self.pg.dsn(), "--slot", slot,
                      *(publication if slot == "kept" else ()), *options, env=clean_environment(**self.pg.environment()))
+        give_up = time.monotonic() + 30  # the server ends the session, and with it the copy, a moment after the command
+        while self.slots() != before and time.monotonic() < give_up:
+            time.sleep(0.05)
         self.assertEqual(self.slots(), before, "slots are as they were, and no copy is left")
         return done.returncode, json.loads(done.stdout) if done.stdout else None, done.stderr
 
