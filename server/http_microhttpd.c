@@ -281,7 +281,9 @@ bool dp_http_request_has_left(const dp_http_request *request)
     const union MHD_ConnectionInfo *file =
         MHD_get_connection_info(request->mhd, MHD_CONNECTION_INFO_CONNECTION_FD);
     char byte;
-    return file != NULL && recv(file->connect_fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) == 0;
+    if (file == NULL) return false;
+    ssize_t got = recv(file->connect_fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT);
+    return got == 0 || (got < 0 && errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR);
 }
 
 bool dp_http_request_is_loopback(const dp_http_request *request)
