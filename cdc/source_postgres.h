@@ -11,6 +11,13 @@
 #include "cdc/postgres_preflight.h"
 #include "services/change_source.h"
 
+/* Hears that the server has gone on to another timeline while the source was being read, before anything is
+ * read there. Everything confirmed is history of that timeline; whatever it returns but OK refuses it. */
+typedef struct dp_timeline_listener {
+    void *context;
+    dp_status (*changed)(void *context, uint32_t timeline, dp_error *error); /* NULL: nobody listens */
+} dp_timeline_listener;
+
 typedef struct dp_postgres_source_options {
     const char *dsn; /* all borrowed until the source is closed */
     const char *slot;
@@ -22,6 +29,7 @@ typedef struct dp_postgres_source_options {
     /* Over SQL only: reads a temporary copy of the slot, which ends with the connection, so that the slot
      * itself stays where it is, also while another consumer reads it. */
     bool on_copy;
+    dp_timeline_listener timeline;
 } dp_postgres_source_options;
 
 /* What the journal keeps with the stream. */

@@ -69,8 +69,10 @@ static dp_status check_timeline(dp_postgres_link *link, const dp_postgres_server
     if (status != DP_STATUS_OK) return status;
     bool is_common = found && (!link->has_position || link->position.value <= switch_point.value);
     if (is_common) {
-        link->expected.timeline = server->timeline;
-        return DP_STATUS_OK;
+        const dp_timeline_listener *listener = &link->options.timeline;
+        if (listener->changed != NULL) status = listener->changed(listener->context, server->timeline, error);
+        if (status == DP_STATUS_OK) link->expected.timeline = server->timeline;
+        return status;
     }
     return dp_source_blocked(error, DP_SOURCE_BLOCKER_TIMELINE_CHANGED, "timeline %u, expected %u",
                              server->timeline, link->expected.timeline);

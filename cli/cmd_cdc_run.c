@@ -172,6 +172,8 @@ static dp_status name_source(const dp_invocation *invocation, dp_buffer *name, d
 }
 
 typedef struct run_resources {
+    const dp_invocation *invocation;
+    const dp_batch_source *stream;
     dp_unique_keys *keys;
     dp_buffer source_name;
     dp_buffer token;
@@ -184,11 +186,15 @@ typedef struct run_resources {
     dp_run_endpoint *endpoint;
 } run_resources;
 
+static dp_status on_timeline(void *context, uint32_t timeline, dp_error *error);
+
 /* The source of a live stream is "<system identifier>/<database>", whatever the address. */
 static dp_status open_live(const dp_invocation *invocation, run_resources *resources, dp_cdc_run_options *run,
                            dp_error *error)
 {
-    dp_status status = dp_live_source_open(invocation, &resources->live, &resources->source, error);
+    const dp_timeline_listener listener = {resources, on_timeline};
+    dp_status status =
+        dp_live_source_open(invocation, &listener, &resources->live, &resources->source, error);
     if (status != DP_STATUS_OK) return status;
     run->plugin = &resources->live.plugin;
     if (!dp_invocation_given(invocation, "source-id")) {
@@ -312,6 +318,56 @@ static dp_status announce(const dp_invocation *invocation, const run_resources *
     return resources->sink.announce(resources->sink.self, &announcement, error);
 }
 
+static bool put_timeline(dp_buffer *settings, uint32_t timeline)
+{
+    static const char member[] = "\"timeline\":"; /* what stands before it are digits and names */
+    dp_buffer changed = DP_BUFFER_INIT(settings->max_bytes);
+    const char *at = memmem(settings->data, settings->length, member, sizeof member - 1);
+    if (at == NULL) return false;
+    size_t before = (size_t)(at - settings->data) + sizeof member - 1;
+    size_t after = before;
+    while (after < settings->length && settings->data[after] >= '0' && settings->data[after] <= '9') {
+        after++;
+    }
+    dp_buffer_append(&changed, settings->data, before);
+    dp_buffer_append_format(&changed, "%u", timeline);
+    dp_buffer_append(&changed, settings->data + after, settings->length - after);
+    if (changed.failed) {
+        dp_buffer_release(&changed);
+        return false;
+    }
+    dp_buffer_release(settings);
+    *settings = changed;
+    return true;
+}
+
+/* A promotion while the pipeline runs. The journal learns the timeline before anything of it is delivered: a
+ * later start would compare with one that lacks what was delivered since. Its newest transaction may lie
+ * behind the offset that the source knows, and must be common history, too. */
+static dp_status on_timeline(void *context, uint32_t timeline, dp_error *error)
+{
+    run_resources *resources = context;
+    const dp_batch_sink *sink = &resources->sink;
+    dp_stream_progress progress = {.has_receipt = false};
+    if (resources->stream == NULL || sink->announce == NULL) return DP_STATUS_OK;
+    dp_status status = sink->load_progress == NULL
+                           ? DP_STATUS_OK
+                           : sink->load_progress(sink->self, resources->stream->source, &progress, error);
+    if (status != DP_STATUS_OK) return status;
+    bool is_common =
+        !progress.has_high_watermark ||
+        dp_postgres_is_common_history(dp_invocation_text(resources->invocation, "source"),
+                                      resources->live.timeline, timeline, progress.high_watermark);
+    if (!put_timeline(&resources->live.settings, timeline))
+        return dp_error_no_memory(error, "the source's settings");
+    dp_announcement announcement = {.stream = resources->stream,
+                                    .settings = dp_buffer_slice(&resources->live.settings),
+                                    .accepts_timeline = is_common};
+    status = sink->announce(sink->self, &announcement, error);
+    if (status == DP_STATUS_OK) resources->live.timeline = timeline;
+    return status;
+}
+
 /* On a thread of the monitor's: one write a line. */
 static void say(void *context, const char *text)
 {
@@ -378,6 +434,8 @@ static dp_status run_command(dp_invocation *invocation, int *exit_code, dp_error
         run.from_start = dp_invocation_switch(invocation, "from-start");
         run.stop = dp_stop_on_signals();
         dp_cdc_run_summary summary = {.has_offset = false};
+        resources.invocation = invocation;
+        resources.stream = &run.stream;
         status = announce(invocation, &resources, &run.stream, error);
         if (status == DP_STATUS_OK) status = start_monitor(invocation, &resources, &line, &run, error);
         if (status == DP_STATUS_OK)

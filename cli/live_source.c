@@ -13,8 +13,9 @@ bool dp_live_source_is(const char *source)
            dp_slice_starts_with(text, DP_SLICE_LITERAL("postgres://"));
 }
 
-dp_status dp_live_source_open(const dp_invocation *invocation, dp_postgres_source_identity *identity,
-                              dp_change_source *source, dp_error *error)
+dp_status dp_live_source_open(const dp_invocation *invocation, const dp_timeline_listener *listener,
+                              dp_postgres_source_identity *identity, dp_change_source *source,
+                              dp_error *error)
 {
     dp_capture_options capture = dp_stream_capture(invocation);
     dp_postgres_source_options options = {
@@ -24,6 +25,7 @@ dp_status dp_live_source_open(const dp_invocation *invocation, dp_postgres_sourc
         .has_plugin = capture.has_plugin,
         .plugin = capture.plugin,
         .until_end = dp_invocation_switch(invocation, "until-end"),
+        .timeline = *listener,
     };
     if (options.slot == NULL) {
         dp_error_set(error, DP_STATUS_USAGE, "a live source needs --slot");

@@ -33,8 +33,9 @@ dp_status dp_live_look(void *invocation, dp_slot_look *look, dp_error *error);
 bool dp_live_source_is(const char *source);
 
 /* Opens the source that --source, --slot, --publication, --plugin, --transport and --until-end describe. */
-dp_status dp_live_source_open(const dp_invocation *invocation, dp_postgres_source_identity *identity,
-                              dp_change_source *source, dp_error *error);
+dp_status dp_live_source_open(const dp_invocation *invocation, const dp_timeline_listener *listener,
+                              dp_postgres_source_identity *identity, dp_change_source *source,
+                              dp_error *error);
 
 /* USAGE unless --source is a DSN. */
 dp_status dp_live_source_require(const dp_invocation *invocation, dp_error *error);

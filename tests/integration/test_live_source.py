@@ -464,6 +464,11 @@ class PromotionTest(unittest.TestCase):
         wait_for("the second row", lambda: len(live.journal(self.journal.url, "s")) == 2)
         follower.stop()
         self.assertEqual(follower.codes, [0], follower.log())
+        # The journal knows the timeline that was delivered last, or a later start would compare with an older one.
+        with urllib.request.urlopen(self.journal.url + "/v1/pipelines/s", timeout=60) as reply:
+            self.assertEqual(json.load(reply)["streams"][0]["settings"]["timeline"], 2)
+        code, _, errors = live.run(self.pg, self.journal.url, "s", "s")
+        self.assertEqual(code, 0, errors)
 
     def test_a_reader_that_starts_afterwards_goes_on_over_common_history(self):
         self.pg.psql("INSERT INTO t VALUES (1)")
