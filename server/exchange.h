@@ -92,6 +92,7 @@ struct dp_application {
     const char *token; /* "": none is configured */
     _Atomic bool stopping;
     size_t max_batch_bytes;
+    _Atomic int64_t fault_log_due_us; /* no line about the state's faults before */
 };
 
 /* Answers with JSON (or another type) and the headers every answer has. Extra headers may be set before. */

@@ -1,5 +1,6 @@
 #include "server/v1_routes.h"
 
+#include <stdatomic.h>
 #include <stdio.h>
 
 #include "base/clock.h"
@@ -14,6 +15,7 @@ enum {
     MAX_DISCARDED_BODY_BYTES = 1 << 16,
     MAX_POISON_BYTES = 32 << 20,
     MAX_AFTER_BYTES = 255,
+    FAULT_LOG_US = 1000000,
     FOLLOW_MS = 5000,   /* how long a batch waits for the one before it */
     FOLLOW_LOOK_MS = 50 /* how often it looks whether another server has stored that one */
 };
@@ -341,10 +343,25 @@ static bool call_journal(dp_v1_job *job, dp_api_reply *reply)
     return true;
 }
 
+/* One line a second: every sender meets the same fault, again and again. */
+static void log_fault(dp_exchange *exchange, const dp_api_reply *reply)
+{
+    dp_application *application = exchange->application;
+    int64_t now_us = dp_clock_monotonic_us();
+    int64_t due_us = atomic_load(&application->fault_log_due_us);
+    if (now_us < due_us ||
+        !atomic_compare_exchange_strong(&application->fault_log_due_us, &due_us, now_us + FAULT_LOG_US))
+        return;
+    dp_log_entry(application->log, DP_LOG_ERROR, "server.state", "the state does not serve",
+                 dp_log_text("code", reply->code), dp_log_text("error", reply->fault),
+                 dp_log_text("correlation_id", exchange->correlation_id));
+}
+
 void dp_exchange_respond_reply(dp_exchange *exchange, const dp_api_reply *reply)
 {
     char retry_after[16], batch_bytes[24], event_bytes[24];
     dp_http_response response = {.status = reply->http_status};
+    if (reply->fault[0] != '\0') log_fault(exchange, reply);
     if (reply->body.failed) {
         dp_exchange_respond_code(exchange, 503, "out_of_memory", "The answer did not fit into memory");
         return;

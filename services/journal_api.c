@@ -2,6 +2,7 @@
 #include "services/journal_api.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/random.h>
 #include <time.h>
@@ -28,6 +29,7 @@ dp_json_writer journal_reply_begin(dp_api_reply *reply)
     reply->code[0] = '\0';
     reply->retry_after_s = 0;
     reply->replayed = false;
+    reply->fault[0] = '\0';
     return dp_json_writer_compact(&reply->body);
 }
 
@@ -94,12 +96,24 @@ static failure_kind kind_of(dp_status status)
     return (failure_kind){500, "internal", 0};
 }
 
+/* What an operator has to look at; what passes by itself soon is not. */
+static bool is_fault_of_store(dp_status status)
+{
+    return status == DP_STATUS_IO || status == DP_STATUS_REMOTE || status == DP_STATUS_FULL ||
+           status == DP_STATUS_DATA;
+}
+
 void journal_reply_failure(dp_api_reply *reply, dp_status status, const dp_error *error)
 {
     failure_kind kind = kind_of(status);
     reply->retry_after_s = kind.retry_after_s;
     dp_api_reply_error(reply, kind.http_status, error->code[0] != '\0' ? error->code : kind.code,
                        error->message[0] != '\0' ? error->message : dp_status_text(status));
+    if (is_fault_of_store(status)) {
+        snprintf(reply->fault, sizeof reply->fault, "%s%s%s",
+                 error->message[0] != '\0' ? error->message : dp_status_text(status),
+                 error->hint[0] != '\0' ? "; " : "", error->hint);
+    }
 }
 
 /* --- opening ------------------------------------------------------------------------------------------- */
@@ -358,6 +372,8 @@ void dp_journal_api_check_ready(dp_journal_api *api, dp_api_reply *reply)
     if (status == DP_STATUS_OK) {
         state = reader->driver->name;
         status = dp_schema_require(reader, &error);
+        if (status == DP_STATUS_OK && !api->options.read_only && reader->driver->check_grants != NULL)
+            status = reader->driver->check_grants(reader, &error);
         journal_give_reader(api, reader, status);
     }
     if (status != DP_STATUS_OK) {

@@ -64,6 +64,7 @@ typedef struct dp_api_reply {
     char code[64];            /* the body's "code"; empty for 2xx */
     unsigned retry_after_s;   /* 0: no Retry-After header */
     bool replayed;            /* send Idempotency-Replayed: true */
+    char fault[1280];         /* what is wrong with the store, with its hint, for the log; else empty */
     dp_buffer body;
 } dp_api_reply;
 

@@ -21,12 +21,15 @@ static const struct meaning {
     {"23", DP_STATUS_DATA, false, NULL},
     {"25006", DP_STATUS_REMOTE, true, STANDBY_HINT},
     {"25P03", DP_STATUS_REMOTE, true, NULL},
+    /* How the database is set up is nobody's request: a role, a database or a grant that is missing. */
+    {"28", DP_STATUS_REMOTE, true, "let the role log in (pg_hba.conf, LOGIN, its password)"},
+    {"3D000", DP_STATUS_REMOTE, true, "the DSN names a database that is not there"},
     {"26000", DP_STATUS_REMOTE, true, "a pooler in between must keep sessions (pool_mode = session)"},
-    {"3F000", DP_STATUS_USAGE, false, "run: dpone state migrate"},
+    {"3F000", DP_STATUS_IO, false, "run: dpone state migrate"},
     {"40", DP_STATUS_BUSY, false, NULL}, /* serialization failure, deadlock */
-    {"42501", DP_STATUS_USAGE, false, "grant the role what docs/state-postgres.md lists"},
-    {"42P01", DP_STATUS_USAGE, false, "run: dpone state migrate"},
-    {"42703", DP_STATUS_USAGE, false, "run: dpone state migrate"},
+    {"42501", DP_STATUS_IO, false, "grant the role what docs/state-postgres.md lists"},
+    {"42P01", DP_STATUS_IO, false, "run: dpone state migrate"},
+    {"42703", DP_STATUS_IO, false, "run: dpone state migrate"},
     {"53100", DP_STATUS_FULL, false, NULL},
     {"53", DP_STATUS_BUSY, false, NULL},    /* out of memory, too many connections */
     {"55P03", DP_STATUS_BUSY, false, NULL}, /* lock timeout */

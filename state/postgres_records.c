@@ -349,3 +349,21 @@ dp_status dp_pg_size_bytes(dp_store *store, uint64_t *bytes, dp_error *error)
     PQclear(result);
     return DP_STATUS_OK;
 }
+
+dp_status dp_pg_check_grants(dp_store *store, dp_error *error)
+{
+    dp_pg_session *session = dp_pg_session_of(store);
+    dp_pg_params params = {.count = 0};
+    PGresult *result = NULL;
+    dp_pg_add_text(&params, dp_slice_of_text(session->offset_table));
+    dp_status status = dp_pg_run(session, DP_PG_GRANTS_MISSING, &params, &result, error);
+    if (status != DP_STATUS_OK) return status;
+    dp_slice missing = dp_pg_get_slice(result, 0, 0);
+    if (missing.length > 0) {
+        status =
+            dp_error_set(error, DP_STATUS_IO, "state database: the role lacks %.*s", DP_SLICE_PRINT(missing));
+        dp_error_hint(error, "grant the role what docs/state-postgres.md lists");
+    }
+    PQclear(result);
+    return status;
+}

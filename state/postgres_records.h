@@ -27,6 +27,7 @@ dp_status dp_pg_audit_insert(dp_store *store, const dp_audit_row *row, dp_error 
 dp_status dp_pg_audit_list(dp_store *store, dp_slice pipeline, uint64_t limit, const dp_row_visitor *visitor,
                            dp_error *error);
 
+dp_status dp_pg_check_grants(dp_store *store, dp_error *error);
 dp_status dp_pg_size_bytes(dp_store *store, uint64_t *bytes, dp_error *error);
 
 #endif

@@ -137,6 +137,14 @@
       "VALUES ($1::bigint, $2::text, $3::text, $4::text, $5::text, $6::text, $7::text, $8::text)")           \
     X(AUDIT_LIST, "SELECT " DP_PG_AUDIT_COLUMNS " FROM dpone_audit "                                         \
                   "WHERE $1::text IS NULL OR pipeline = $1::text ORDER BY audit_id DESC LIMIT $2::bigint")   \
+    X(GRANTS_MISSING,                                                                                        \
+      "SELECT string_agg(privilege || ' on ' || object, ', ') FROM (VALUES ('dpone_stream', "                \
+      "'SELECT,INSERT,UPDATE'), ('dpone_transaction', 'SELECT,INSERT'), ('dpone_event', "                    \
+      "'SELECT,INSERT,DELETE'), ('dpone_event_streams', 'SELECT'), ('dpone_receipt', "                       \
+      "'SELECT,INSERT,DELETE'), (quote_ident($1::text), 'SELECT,INSERT,UPDATE'), "                           \
+      "('dpone_event_add_partition(bigint, bigint)', 'EXECUTE')) AS needed(object, privileges), "            \
+      "unnest(string_to_array(privileges, ',')) AS privilege WHERE NOT CASE privilege WHEN 'EXECUTE' "       \
+      "THEN has_function_privilege(object, privilege) ELSE has_table_privilege(object, privilege) END")      \
     X(SIZE, "SELECT coalesce(sum(pg_total_relation_size(c.oid)), 0)::bigint FROM pg_class c "                \
             "JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = $1::text AND "                  \
             "c.relkind = 'r' AND c.relname LIKE 'dpone\\_%'")

@@ -824,4 +824,5 @@ const dp_store_driver dp_store_postgres = {
     .audit_insert = dp_pg_audit_insert,
     .audit_list = dp_pg_audit_list,
     .size_bytes = dp_pg_size_bytes,
+    .check_grants = dp_pg_check_grants,
 };

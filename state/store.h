@@ -331,6 +331,9 @@ struct dp_store_driver {
 
     /* Optional. What the database occupies on disk. */
     dp_status (*size_bytes)(dp_store *store, uint64_t *bytes, dp_error *error);
+    /* Optional. Whether batches may be stored as far as privileges go; IO, naming what is missing. Changes
+     * nothing, also where this connection is for reading. */
+    dp_status (*check_grants)(dp_store *store, dp_error *error);
     /* Optional. Whether the database is sound; DATA with the first finding. May read all of it. */
     dp_status (*check)(dp_store *store, dp_error *error);
 };
