@@ -73,12 +73,13 @@ DECLARE
     boundary bigint := 0;
     granted record;
 BEGIN
-    FOR granted IN SELECT a.privilege_type, r.rolname FROM pg_class c, aclexplode(c.relacl) a JOIN pg_roles r ON r.oid = a.grantee
+    FOR granted IN SELECT a.privilege_type, coalesce(quote_ident(r.rolname), 'PUBLIC') AS grantee
+        FROM pg_class c, aclexplode(c.relacl) a LEFT JOIN pg_roles r ON r.oid = a.grantee
         WHERE c.oid = 'dpone_event_before'::regclass AND a.grantee <> c.relowner LOOP
-        EXECUTE format('GRANT %s ON dpone_event, dpone_event_streams TO %I', granted.privilege_type, granted.rolname);
+        EXECUTE format('GRANT %s ON dpone_event, dpone_event_streams TO %s', granted.privilege_type, granted.grantee);
         IF granted.privilege_type = 'INSERT' THEN
             EXECUTE format('GRANT EXECUTE ON FUNCTION dpone_event_add_partition(bigint, bigint), '
-                           'dpone_event_drop_partitions(bigint) TO %I', granted.rolname);
+                           'dpone_event_drop_partitions(bigint) TO %s', granted.grantee);
         END IF;
     END LOOP;
     IF EXISTS (SELECT FROM dpone_event_before) THEN
