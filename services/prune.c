@@ -9,7 +9,7 @@
 #include "state/journal.h"
 #include "state/store.h"
 
-enum { DEFAULT_STEP_EVENTS = 5000, SAMPLE_EVENTS = 2000, ROW_OVERHEAD_BYTES = 120 };
+enum { DEFAULT_STEP_EVENTS = 5000, SAMPLE_EVENTS = 2000, SAMPLE_RUNS = 64, ROW_OVERHEAD_BYTES = 120 };
 
 #define ARENA_BYTES ((size_t)64 << 20)
 
@@ -123,6 +123,8 @@ static void raise_target(pruner *self, dp_position position)
 typedef struct scan {
     pruner *self;
     uint64_t events;
+    dp_number_range runs[SAMPLE_RUNS]; /* of the newest transactions; a ring */
+    size_t run_count;
 } scan;
 
 static dp_status choose_by_age(void *context, const dp_transaction_row *row, dp_error *error)
@@ -144,14 +146,35 @@ static dp_status choose_by_size(void *context, const dp_transaction_row *row, dp
     return DP_STATUS_OK;
 }
 
+/* Numbers have gaps: where an older journal was taken over, and in a database that other streams share. */
+static dp_status note_run(void *context, const dp_transaction_row *row, dp_error *error)
+{
+    scan *at = context;
+    dp_number_range *last = &at->runs[(at->run_count + SAMPLE_RUNS - 1) % SAMPLE_RUNS];
+    (void)error;
+    if (at->run_count > 0 && last->first + (int64_t)last->count == row->first_number) {
+        last->count += row->event_count;
+    } else {
+        at->runs[at->run_count++ % SAMPLE_RUNS] = (dp_number_range){row->first_number, row->event_count};
+    }
+    return DP_STATUS_OK;
+}
+
+static dp_status scan_into(scan *at, dp_status (*choose)(void *, const dp_transaction_row *, dp_error *),
+                           dp_error *error)
+{
+    const dp_transaction_window all = {.limit = 0};
+    dp_row_visitor visitor = {.context = at, .transaction = choose};
+    dp_store *store = at->self->store;
+    return store->driver->transactions_read(store, at->self->stream.stream_id, &all, &visitor, error);
+}
+
 static dp_status scan_transactions(pruner *self,
                                    dp_status (*choose)(void *, const dp_transaction_row *, dp_error *),
                                    dp_error *error)
 {
-    const dp_transaction_window all = {.limit = 0};
     scan at = {.self = self};
-    dp_row_visitor visitor = {.context = &at, .transaction = choose};
-    return self->store->driver->transactions_read(self->store, self->stream.stream_id, &all, &visitor, error);
+    return scan_into(&at, choose, error);
 }
 
 static dp_status sample_event(void *context, int64_t event_number, const dp_event *row, dp_error *error)
@@ -168,12 +191,21 @@ static dp_status sample_event(void *context, int64_t event_number, const dp_even
 /* The newest events show what size events have now. */
 static dp_status mean_event_bytes(pruner *self, uint64_t *bytes, dp_error *error)
 {
-    int64_t end = self->stream.next_event_number;
-    int64_t first = end > SAMPLE_EVENTS ? end - SAMPLE_EVENTS : 1;
-    dp_number_range range = {first, (uint64_t)(end - first)};
+    scan at = {.self = self};
     dp_row_visitor visitor = {.context = self, .event = sample_event};
-    dp_status status =
-        self->store->driver->events_read(self->store, self->stream.stream_id, &range, 1, &visitor, error);
+    dp_status status = scan_into(&at, note_run, error);
+    size_t oldest = at.run_count > SAMPLE_RUNS ? at.run_count - SAMPLE_RUNS : 0;
+    for (size_t i = at.run_count; status == DP_STATUS_OK && i > oldest; i--) {
+        dp_number_range range = at.runs[(i - 1) % SAMPLE_RUNS];
+        uint64_t wanted = SAMPLE_EVENTS - self->sampled_events;
+        if (range.count > wanted) { /* the end of it */
+            range.first += (int64_t)(range.count - wanted);
+            range.count = wanted;
+        }
+        status =
+            self->store->driver->events_read(self->store, self->stream.stream_id, &range, 1, &visitor, error);
+        if (self->sampled_events >= SAMPLE_EVENTS) break;
+    }
     *bytes = self->sampled_events == 0 ? 1 : self->sampled_bytes / self->sampled_events;
     return status;
 }

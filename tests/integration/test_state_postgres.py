@@ -192,9 +192,56 @@ class TablesTest(unittest.TestCase):
         self.assertEqual(server.json("PUT", path, {"Content-Type": "application/json"}, body)[0], 200)
         self.assertEqual(len(pipeline.journal(server.url)), 4 * 31)
         self.assertEqual(server.json("DELETE", path)[0], 200)
+        self.check_a_missing_grant(schema, server)
         server.stop()
         with self.assertRaisesRegex(RuntimeError, "permission denied"):
             DponeServer(state=state_dsn(schema, user="dpone_server") + "_other").start()
+
+    def check_a_missing_grant(self, schema, server):
+        """It is not the sender's fault: 503 until it is granted, and the server says which."""
+        self.assertEqual(server.json("GET", "/ready")[0], 200)
+        for number, (grant, name) in enumerate((("INSERT ON {}.dpone_event", "dpone_event"), ("UPDATE ON {}.dpone_stream", "dpone_stream"),
+                                                ("USAGE ON SCHEMA {}", "dpone_"), ("INSERT ON {}.dpone_receipt", "dpone_receipt")), 6):
+            with self.subTest(grant):
+                batch = Batch(transaction(900 + number, f"0/{number}000", 30), f"0/{number}000")
+                postgres.psql(f"REVOKE {grant.format(schema)} FROM dpone_server")
+                for _ in range(2):
+                    status, headers, body = batch.send(server)
+                    self.assertEqual((status, body["code"]), (503, "store_unavailable"), body)
+                    self.assertIn(name, body["detail"])
+                    self.assertGreater(int(headers["Retry-After"]), 0)
+                status, headers, body = server.json("GET", "/ready")
+                self.assertEqual(status, 503)
+                self.assertIn(name, body["detail"])
+                self.assertGreater(int(headers["Retry-After"]), 0)
+                postgres.psql(f"GRANT {grant.format(schema)} TO dpone_server")
+                self.assertEqual(batch.send(server)[0], 200)
+                self.assertEqual(server.json("GET", "/ready")[0], 200)
+        first = [entry for entry in server.log_entries() if "server.state" in entry.values()][0]
+        self.assertIn("permission denied for table dpone_event", str(first))
+        self.assertIn("docs/state-postgres.md", str(first))
+        self.assertIn("error", str(first).lower())
+
+    def test_a_login_that_is_refused_is_503(self):
+        schema = new_schema()
+        postgres.psql(f"CREATE ROLE {schema} LOGIN SUPERUSER")
+        server = self.start(schema, user=schema)
+        postgres.psql(f"ALTER ROLE {schema} NOLOGIN")
+        postgres.psql(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = '{schema}'")
+        batch = Batch(transaction(900, "0/1000", 3), "0/1000")
+        give_up = time.monotonic() + 30
+        while "not permitted to log in" not in server.log_text() and time.monotonic() < give_up:
+            status, headers, body = batch.send(server)  # the first may find its connection being ended
+            self.assertEqual((status, body["code"]), (503, "store_unavailable"), body)
+            self.assertGreater(int(headers["Retry-After"]), 0)
+            time.sleep(0.3)
+        self.assertIn("not permitted to log in", body["detail"])
+        self.assertIn("not permitted to log in", server.log_text())
+        status, _, body = server.json("GET", "/ready")
+        self.assertEqual(status, 503)
+        self.assertIn("not permitted to log in", body["detail"])
+        postgres.psql(f"ALTER ROLE {schema} LOGIN")
+        self.assertEqual(batch.send(server)[0], 200)
 
     def test_a_dump_can_be_restored(self):
         schema = new_schema()
@@ -257,7 +304,7 @@ class TablesTest(unittest.TestCase):
         newer, schema = schema, new_schema()
         self.make_first_schema(schema)
         postgres.psql(f"CREATE ROLE old_{schema} LOGIN; GRANT USAGE ON SCHEMA {schema} TO old_{schema}; "
-                      f"GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA {schema} TO old_{schema}")
+                      f"GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA {schema} TO PUBLIC")
         for table in ("stream", "transaction", "event", "receipt"):
             columns = postgres.query_value(f"""SELECT string_agg(quote_ident(column_name), ', ') FROM information_schema.columns
                 WHERE table_schema = '{schema}' AND table_name = 'dpone_{table}'""")
@@ -825,6 +872,26 @@ class RetentionTest(unittest.TestCase):
     def prune(self, schema, to):
         subprocess.run([os.environ["DPONE_BINARY"], "state", "prune", "--state", state_dsn(schema), "--pipeline", "orders",
                         "--to", to], check=True, stdout=subprocess.DEVNULL, timeout=60)
+
+    def test_by_bytes_where_numbers_have_gaps(self):
+        """As after an upgrade: the last events are far below the number that comes next."""
+        schema = new_schema()
+        server, = start_servers(self, 1, state_dsn(schema))
+        for number in range(1, 41):
+            postgres.psql(f"UPDATE {schema}.dpone_stream SET next_event_number = next_event_number + 5000")
+            lines = transaction(900 + number, f"0/{number}000", 50)
+            for line in lines[:-1]:
+                line["data"]["note"] = "x" * 500
+            self.assertEqual(Batch(lines, f"0/{number}000").send(server)[0], 200)
+        postgres.psql(f"UPDATE {schema}.dpone_stream SET next_event_number = 3000000")
+        path = "/v1/pipelines/orders/offsets/postgres_logical/*/*"
+        body = json.dumps({"token": "0/40000", "snapshot_complete": True})
+        self.assertEqual(server.json("PUT", path, {"Content-Type": "application/json"}, body)[0], 200)
+        subprocess.run([os.environ["DPONE_BINARY"], "state", "prune", "--state", state_dsn(schema), "--pipeline", "orders",
+                        "--keep-bytes", "500000"], check=True, stdout=subprocess.DEVNULL, timeout=60)
+        left = int(postgres.query_value(f"SELECT sum(pg_column_size(e.*)) FROM {schema}.dpone_event e"))
+        self.assertGreater(left, 350000)
+        self.assertLess(left, 700000)
 
     def test_whole_partitions_are_dropped_and_the_rest_is_deleted(self):
         schema = new_schema()
