@@ -6,6 +6,7 @@ import os
 import random
 import signal
 import socket
+import struct
 import sys
 import tempfile
 import threading
@@ -118,9 +119,9 @@ class BatchOrderTest(unittest.TestCase):
         ends = [line["end_position"] for line in self.journal() if line.get("type") == "commit"]
         self.assertEqual(ends, [f"0/{0x1000 * n:X}" for n in range(1, 11)])
 
-    def test_a_sender_that_has_left_is_not_obeyed_any_more(self):
-        first, second = chain(2)
+    def leave(self, first, second, linger):
         with socket.create_connection(("127.0.0.1", self.server.port)) as link:
+            link.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", *linger))
             link.sendall(f"POST /v1/pipelines/orders/batches HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/x-ndjson\r\n"
                          f"Idempotency-Key: {second.batch_id}\r\nDpone-After: {first.batch_id}\r\n"
                          f"Content-Length: {len(second.body)}\r\n\r\n".encode() + second.body)
@@ -128,6 +129,12 @@ class BatchOrderTest(unittest.TestCase):
         self.assertEqual(first.send(self.server)[0], 200)
         time.sleep(0.3)
         self.assertEqual(self.journal(), transaction(901, "0/1000", 2, 10))
+
+    def test_a_sender_that_has_left_is_not_obeyed_any_more(self):
+        self.leave(*chain(2), linger=(0, 0))
+
+    def test_nor_is_one_whose_connection_was_reset(self):
+        self.leave(*chain(2), linger=(1, 0))
 
     def test_stopping_the_server_answers_what_waits(self):
         first, second = chain(2)
