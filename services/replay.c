@@ -195,8 +195,7 @@ typedef struct replay_run {
     dp_offset end;
     dp_batch_body body;
     dp_offset position; /* durable at the endpoint */
-    int64_t started_us;
-    uint64_t paced_events;
+    int64_t due_us;     /* when the next batch may go, on the monotonic clock */
     int64_t recorded_us;
     dp_batch_tally tally; /* of this run */
 } replay_run;
@@ -354,13 +353,20 @@ static dp_status save_progress(replay_run *run, bool now, dp_error *error)
     return status;
 }
 
-/* Never faster than asked, measured over this run. */
+/* Never faster than asked. Time that was lost waiting for the endpoint is not made up for in a burst: at most
+ * a second of it, so that the time batches take to be answered does not slow a replay down. */
+static void note_paced(replay_run *run, uint64_t event_count)
+{
+    if (run->options->rate == 0) return;
+    int64_t earliest_us = dp_clock_monotonic_us() - 1000000;
+    if (run->due_us < earliest_us) run->due_us = earliest_us;
+    run->due_us += (int64_t)((double)event_count * 1e6 / (double)run->options->rate);
+}
+
 static dp_status keep_pace(replay_run *run, dp_error *error)
 {
-    if (run->options->rate == 0) return DP_STATUS_OK;
-    double due_ms = (double)run->paced_events * 1000.0 / (double)run->options->rate;
-    double passed_ms = (double)(dp_clock_monotonic_us() - run->started_us) / 1000.0;
-    return due_ms > passed_ms ? sleep_for(run, (int64_t)(due_ms - passed_ms) + 1, error) : DP_STATUS_OK;
+    int64_t now_us = dp_clock_monotonic_us();
+    return run->due_us > now_us ? sleep_for(run, (run->due_us - now_us) / 1000 + 1, error) : DP_STATUS_OK;
 }
 
 static dp_status take_receipt(replay_run *run, const dp_batch_answer *answer, bool has_end, dp_error *error)
@@ -379,7 +385,7 @@ static dp_status take_receipt(replay_run *run, const dp_batch_answer *answer, bo
     dp_batch_tally_add(&run->tally, &counts, answer->is_replayed);
     sum->accepted += run->tally.accepted_count - before.accepted_count;
     sum->duplicates += run->tally.duplicate_count - before.duplicate_count;
-    run->paced_events += run->body.event_count;
+    note_paced(run, run->body.event_count);
     return DP_STATUS_OK;
 }
 
@@ -551,7 +557,7 @@ static dp_status load_delta(replay_run *run, dp_error *error)
 {
     char detail[DETAIL_BYTES];
     begin_step(run, DP_REPLAY_STEP_LOAD_IDEMPOTENT_DELTA);
-    run->started_us = dp_clock_monotonic_us();
+    run->due_us = dp_clock_monotonic_us();
     dp_transaction_visitor visitor = {run, send_transaction};
     dp_offset start = run->position;
     dp_status status = dp_replay_origin_read(&run->options->origin, &start, &run->job->to, &visitor, error);
