@@ -103,6 +103,15 @@ static dp_status run_program(void *context, dp_slice lines, dp_error *error)
 
 /* --- the command --- */
 
+static void tell_outage(const dp_error *trouble, int64_t lasted_ms)
+{
+    if (trouble != NULL) {
+        fprintf(stderr, "dpone: warning: the journal is away, waiting for it: %s\n", trouble->message);
+    } else {
+        fprintf(stderr, "dpone: info: the journal is back after %.1f s\n", (double)lasted_ms / 1000);
+    }
+}
+
 static dp_status print_summary(const dp_follow_summary *summary, bool to_stderr, dp_error *error)
 {
     char line[256];
@@ -131,6 +140,7 @@ static dp_status run(dp_invocation *invocation, int *exit_code, dp_error *error)
         .consumer = dp_invocation_text(invocation, "consumer"),
         .until_end = dp_invocation_switch(invocation, "until-end"),
         .stop = dp_stop_on_signals(),
+        .outage = tell_outage,
         .context = command,
         .take = program == NULL ? print_lines : run_program,
     };
@@ -160,7 +170,8 @@ const dp_command dp_command_cdc_follow = {
     .description =
         "Prints event and commit lines of whole transactions and commits the consumer's offset behind them; "
         "with --exec each batch goes to a program, and is committed when the program ends with 0. Waits for "
-        "more unless --until-end is given; a server answers as soon as there is something. Any number of "
+        "more unless --until-end is given; a server answers as soon as there is something, and one that is "
+        "away later on is waited for. Any number of "
         "consumers follow independently, and retention keeps "
         "what they have not read.\n\n"
         "At least once: after a kill the batch that was not committed comes again, with the same event ids. "

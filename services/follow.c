@@ -12,12 +12,17 @@
 
 #define MAX_PAGE_BYTES ((size_t)4 << 30)
 
-enum { WAIT_S = 30 }; /* for events, in one request */
+enum {
+    WAIT_S = 30,            /* for events, in one request */
+    FIRST_BACKOFF_MS = 500, /* between calls while the journal is away */
+    LAST_BACKOFF_MS = 5000
+};
 
 typedef struct follower {
     const dp_follow_options *options;
     dp_follow_summary *summary;
-    dp_stream_facts facts; /* which stream is followed */
+    bool is_found; /* the stream, once: facts are of it */
+    dp_stream_facts facts;
     dp_buffer page;
     uint64_t page_events;
     uint64_t page_transactions;
@@ -30,6 +35,50 @@ static bool is_stopping(const follower *self)
 {
     return self->options->stop != NULL && *self->options->stop != 0;
 }
+
+/* --- waiting --- */
+
+static void pause_for(const follower *self, unsigned wait_ms)
+{
+    int64_t until_us = dp_clock_monotonic_us() + (int64_t)wait_ms * 1000;
+    while (!is_stopping(self) && dp_clock_monotonic_us() < until_us) {
+        dp_clock_sleep_ms(wait_ms < 50 ? wait_ms : 50);
+    }
+}
+
+static void tell_outage(const follower *self, const dp_error *trouble, int64_t since_us)
+{
+    if (self->options->outage == NULL) return;
+    self->options->outage(trouble, (dp_clock_monotonic_us() - since_us) / 1000);
+}
+
+/* Repeats work for as long as the journal is away. When told to stop, a failure ends it: CANCELLED. */
+static dp_status insist(follower *self, dp_status (*work)(follower *self, dp_error *error), dp_error *error)
+{
+    int64_t since_us = 0; /* 0: it is not away */
+    unsigned backoff_ms = FIRST_BACKOFF_MS;
+    for (;;) {
+        dp_error trouble = DP_ERROR_INIT;
+        dp_status status = work(self, &trouble);
+        bool may_pass = dp_status_retryable(status);
+        if (status == DP_STATUS_OK && since_us != 0) tell_outage(self, NULL, since_us);
+        if (status == DP_STATUS_OK) return status;
+        if (is_stopping(self) && (may_pass || status == DP_STATUS_CANCELLED))
+            return dp_error_set(error, DP_STATUS_CANCELLED, "stopped before the journal answered");
+        if (self->options->until_end || !may_pass) {
+            if (error->status == DP_STATUS_OK) *error = trouble;
+            return status;
+        }
+        if (since_us == 0) {
+            since_us = dp_clock_monotonic_us();
+            tell_outage(self, &trouble, since_us);
+        }
+        pause_for(self, backoff_ms);
+        backoff_ms = backoff_ms * 2 > LAST_BACKOFF_MS ? LAST_BACKOFF_MS : backoff_ms * 2;
+    }
+}
+
+/* --- the offset --- */
 
 static dp_status call_consumer(follower *self, dp_journal_call call, const char *json, json_t **answer,
                                dp_error *error)
@@ -77,9 +126,14 @@ static dp_status load_offset(follower *self, dp_error *error)
     return status;
 }
 
+static dp_status put_page_end(follower *self, dp_error *error)
+{
+    return put_token(self, &self->page_end, error);
+}
+
 static dp_status commit_offset(follower *self, dp_error *error)
 {
-    dp_status status = put_token(self, &self->page_end, error);
+    dp_status status = insist(self, put_page_end, error);
     if (status != DP_STATUS_OK) {
         dp_error_while(error, "committing the consumer's offset");
         return status;
@@ -116,21 +170,13 @@ static dp_status keep_line(void *context, dp_slice line, dp_error *error)
     return DP_STATUS_OK;
 }
 
-static void wait_for_more(const follower *self)
-{
-    int64_t until_us = dp_clock_monotonic_us() + (int64_t)self->options->poll_ms * 1000;
-    while (!is_stopping(self) && dp_clock_monotonic_us() < until_us) {
-        dp_clock_sleep_ms(self->options->poll_ms < 50 ? self->options->poll_ms : 50);
-    }
-}
-
-/* The journal may hold nothing of the stream yet: *found then stays false. */
-static dp_status find_stream(follower *self, bool *found, dp_error *error)
+/* The journal may hold nothing of the stream yet: is_found then stays false. */
+static dp_status find_stream(follower *self, dp_error *error)
 {
     dp_error cause = DP_ERROR_INIT;
     dp_status status =
         dp_journal_link_facts(self->options->link, &self->options->stream, &self->facts, &cause);
-    *found = status == DP_STATUS_OK;
+    self->is_found = status == DP_STATUS_OK;
     if (status == DP_STATUS_NOT_FOUND && !self->options->until_end) return DP_STATUS_OK;
     if (status != DP_STATUS_OK) {
         *error = cause;
@@ -161,22 +207,30 @@ static dp_status hand_on(follower *self, dp_error *error)
     return status == DP_STATUS_OK ? commit_offset(self, error) : status;
 }
 
+/* The next page, empty when there is none yet. */
+static dp_status next_page(follower *self, dp_error *error)
+{
+    dp_buffer_clear(&self->page);
+    dp_status status = self->is_found ? DP_STATUS_OK : insist(self, find_stream, error);
+    if (status != DP_STATUS_OK || is_stopping(self)) return status;
+    return self->is_found ? insist(self, read_page, error) : DP_STATUS_OK;
+}
+
 static dp_status follow(follower *self, dp_error *error)
 {
-    bool is_found = false;
     dp_status status = DP_STATUS_OK;
     while (status == DP_STATUS_OK && !is_stopping(self)) {
-        if (!is_found) status = find_stream(self, &is_found, error);
-        if (status != DP_STATUS_OK || is_stopping(self)) break;
-        if (is_found) status = read_page(self, error);
+        dp_error trouble = DP_ERROR_INIT;
+        status = next_page(self, &trouble);
         if (status == DP_STATUS_CANCELLED && is_stopping(self)) return DP_STATUS_OK;
-        if (status != DP_STATUS_OK) break;
-        if (self->page.length > 0) {
+        if (status != DP_STATUS_OK) {
+            *error = trouble;
+        } else if (self->page.length > 0) {
             status = hand_on(self, error);
         } else if (self->options->until_end) {
             break;
-        } else if (!is_found || !dp_journal_link_can_wait(self->options->link)) {
-            wait_for_more(self);
+        } else if (!self->is_found || !dp_journal_link_can_wait(self->options->link)) {
+            pause_for(self, self->options->poll_ms);
         }
     }
     return status;
@@ -194,6 +248,7 @@ dp_status dp_follow(const dp_follow_options *options, dp_follow_summary *summary
     }
     self.arena = dp_arena_new(65536, (size_t)1 << 30);
     dp_status status = self.arena == NULL ? dp_error_no_memory(error, "a consumer") : DP_STATUS_OK;
+    if (status == DP_STATUS_OK) dp_journal_link_heed(options->link, options->stop);
     if (status == DP_STATUS_OK) status = load_offset(&self, error);
     if (status == DP_STATUS_OK) status = follow(&self, error);
     dp_stream_facts_release(&self.facts);

@@ -1,6 +1,7 @@
 /* Follows a journal as a named consumer: reads what is new, hands it on, and only then commits the consumer's
  * own offset (services/consumer_name.h), which retention respects. A server's journal is waited for by a
- * request that the server holds until there is something; a state database's is looked at again. At least
+ * request that the server holds until there is something; a state database's is looked at again. Once it has
+ * begun, a journal that is away is waited for, unless it is to end at the end. At least
  * once: a kill between handing on and committing hands the same batch on again. One thread.
  */
 #ifndef DPONE_SERVICES_FOLLOW_H
@@ -19,6 +20,9 @@ typedef struct dp_follow_options {
     unsigned poll_ms;      /* how often a state database is looked at, or a journal without the stream */
     bool until_end;        /* end when nothing is left instead of waiting */
     const volatile sig_atomic_t *stop;
+    /* Told once when the journal is found away, and once (trouble NULL) when it answers again. May be NULL.
+     */
+    void (*outage)(const dp_error *trouble, int64_t lasted_ms);
     void *context;
     /* Takes whole transactions as lines; they are committed when it returns OK. */
     dp_status (*take)(void *context, dp_slice lines, dp_error *error);
@@ -32,7 +36,8 @@ typedef struct dp_follow_summary {
     dp_offset offset; /* committed */
 } dp_follow_summary;
 
-/* Until the end, a stop, or an error; OK for the first two. *summary is filled in always. */
+/* Until the end, a stop, or an error; OK for the first two, but CANCELLED when a batch that was handed on
+ * could not be committed before the stop. *summary is filled in always. */
 dp_status dp_follow(const dp_follow_options *options, dp_follow_summary *summary, dp_error *error);
 
 #endif

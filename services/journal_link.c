@@ -7,14 +7,22 @@
 #include "services/journal_api.h"
 #include "services/quarantine.h"
 
-enum { MAX_ANSWER_BYTES = 64 << 20, READ_TIMEOUT_MS = 60000, PIECE_BYTES = 256 * 1024, STOP_CHECK_MS = 100 };
+enum {
+    MAX_ANSWER_BYTES = 64 << 20,
+    READ_TIMEOUT_MS = 60000,
+    RECOVERY_MS = 1000, /* callers that wait for a server that is away have intervals of their own */
+    PIECE_BYTES = 256 * 1024,
+    STOP_CHECK_MS = 100,
+    STOP_GRACE_MS = 1000 /* for a call that is told to stop: a server that is there answers sooner */
+};
 
 #define MAX_LINE_BYTES ((size_t)1 << 30)
 
 struct dp_journal_link {
-    dp_client *client;      /* NULL: the state is here */
-    dp_client_queue *queue; /* for requests that can be stopped; made when it is first needed */
-    dp_journal_api *api;    /* NULL: a server's */
+    dp_client *client;                 /* NULL: the state is here */
+    dp_client_queue *queue;            /* for requests that can be stopped; made when it is first needed */
+    dp_journal_api *api;               /* NULL: a server's */
+    const volatile sig_atomic_t *stop; /* of calls; NULL: cannot be stopped */
     char authorization[4200];
 };
 
@@ -27,6 +35,7 @@ static dp_status open_client(dp_journal_link *link, const dp_journal_link_option
     config.base_url = options->server_url;
     config.max_response_bytes = MAX_ANSWER_BYTES;
     config.timeouts.read_ms = READ_TIMEOUT_MS;
+    config.breaker.recovery_ms = RECOVERY_MS;
     if (options->token != NULL) {
         snprintf(link->authorization, sizeof link->authorization, "Bearer %s", options->token);
         config.headers = headers;
@@ -59,6 +68,36 @@ void dp_journal_link_close(dp_journal_link *link)
     dp_journal_api_close(link->api);
     explicit_bzero(link->authorization, sizeof link->authorization);
     free(link);
+}
+
+void dp_journal_link_heed(dp_journal_link *link, const volatile sig_atomic_t *stop)
+{
+    link->stop = stop;
+}
+
+/* --- requests that can be stopped --- */
+
+typedef struct stop_request {
+    const volatile sig_atomic_t *flag;
+    int64_t grace_ms; /* how long the request may go on */
+} stop_request;
+
+/* As dp_client_request_send, but looks now and then whether it is to stop. */
+static dp_status send_stoppable(dp_journal_link *link, const dp_client_request *request, stop_request stop,
+                                dp_client_call **call, dp_error *error)
+{
+    dp_client_call *running;
+    int64_t waited_ms = 0; /* since it was told to stop */
+    dp_status status = DP_STATUS_OK;
+    *call = NULL;
+    if (link->queue == NULL) status = dp_client_queue_new(link->client, &link->queue, error);
+    if (status == DP_STATUS_OK) status = dp_client_submit(link->queue, request, &running, error);
+    while (status == DP_STATUS_OK && (*call = dp_client_queue_next(link->queue)) == NULL) {
+        if (*stop.flag != 0 && waited_ms >= stop.grace_ms) dp_client_call_cancel(running);
+        if (*stop.flag != 0) waited_ms += STOP_CHECK_MS;
+        status = dp_client_wait(link->queue, -1, STOP_CHECK_MS, NULL, error);
+    }
+    return status;
 }
 
 /* --- calls --- */
@@ -145,22 +184,35 @@ static dp_status refusal(const char *who, unsigned http_status, dp_slice body, d
     return status;
 }
 
+static dp_status call_outcome(const dp_client_response *response, const dp_error *cause, json_t **answer,
+                              dp_error *error)
+{
+    if (cause->status == DP_STATUS_OK) return parse_answer(response->body, answer, error);
+    if (response->http_status >= 400)
+        return refusal("the server", (unsigned)response->http_status, response->body, error);
+    if (error->status == DP_STATUS_OK) *error = *cause;
+    return cause->status;
+}
+
 static dp_status call_server(dp_journal_link *link, const char *method, const char *url, const char *json,
                              json_t **answer, dp_error *error)
 {
-    dp_client_response response = DP_CLIENT_RESPONSE_INIT;
+    dp_status status;
     dp_client_request request = {.method = method, .url = url};
     if (json != NULL) request.body = dp_slice_of_text(json);
-    dp_error cause = DP_ERROR_INIT;
-    dp_status status = dp_client_request_send(link->client, &request, &response, &cause);
-    if (status == DP_STATUS_OK) {
-        status = parse_answer(response.body, answer, error);
-    } else if (response.http_status >= 400) {
-        status = refusal("the server", (unsigned)response.http_status, response.body, error);
-    } else if (error->status == DP_STATUS_OK) {
-        *error = cause;
+    if (link->stop != NULL) {
+        dp_client_call *call = NULL;
+        status = send_stoppable(link, &request, (stop_request){link->stop, STOP_GRACE_MS}, &call, error);
+        if (status != DP_STATUS_OK) return status;
+        status = call_outcome(dp_client_call_response(call), dp_client_call_error(call), answer, error);
+        dp_client_call_free(call);
+    } else {
+        dp_client_response response = DP_CLIENT_RESPONSE_INIT;
+        dp_error cause = DP_ERROR_INIT;
+        dp_client_request_send(link->client, &request, &response, &cause);
+        status = call_outcome(&response, &cause, answer, error);
+        dp_client_response_release(&response);
     }
-    dp_client_response_release(&response);
     return status;
 }
 
@@ -393,20 +445,6 @@ static void put_events_url(const dp_stream_facts *stream, const dp_journal_windo
     if (window->wait_s > 0) dp_buffer_append_format(url, "wait=%u", window->wait_s);
 }
 
-/* As dp_client_request_send, but looks now and then whether it is to stop. */
-static dp_status send_stoppable(dp_client_queue *queue, const dp_client_request *request,
-                                const volatile sig_atomic_t *stop, dp_client_call **call, dp_error *error)
-{
-    dp_client_call *running;
-    dp_status status = dp_client_submit(queue, request, &running, error);
-    *call = NULL;
-    while (status == DP_STATUS_OK && (*call = dp_client_queue_next(queue)) == NULL) {
-        if (*stop != 0) dp_client_call_cancel(running);
-        status = dp_client_wait(queue, -1, STOP_CHECK_MS, NULL, error);
-    }
-    return status;
-}
-
 /* What an ended request means, the visitor's own refusal first. */
 static dp_status events_outcome(const line_cutter *cutter, const dp_client_response *response,
                                 const dp_error *cause, dp_error *error)
@@ -423,9 +461,7 @@ static dp_status read_and_wait(dp_journal_link *link, const dp_client_request *r
                                const volatile sig_atomic_t *stop, line_cutter *cutter, dp_error *error)
 {
     dp_client_call *call = NULL;
-    dp_status status = DP_STATUS_OK;
-    if (link->queue == NULL) status = dp_client_queue_new(link->client, &link->queue, error);
-    if (status == DP_STATUS_OK) status = send_stoppable(link->queue, request, stop, &call, error);
+    dp_status status = send_stoppable(link, request, (stop_request){stop, 0}, &call, error);
     if (status != DP_STATUS_OK) return status;
     bool is_cancelled = dp_client_call_response(call)->kind == DP_CLIENT_CANCELLED;
     if (is_cancelled && cutter->status == DP_STATUS_OK) {

@@ -70,6 +70,9 @@ typedef struct dp_journal_window {
     const volatile sig_atomic_t *stop; /* NULL: cannot be stopped */
 } dp_journal_window;
 
+/* Calls of one JSON object end, too, soon after *stop is set, CANCELLED, when a server does not answer. */
+void dp_journal_link_heed(dp_journal_link *link, const volatile sig_atomic_t *stop);
+
 /* Whether the journal is a server's, which can wait. */
 bool dp_journal_link_can_wait(const dp_journal_link *link);
 

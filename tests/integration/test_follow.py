@@ -95,6 +95,84 @@ class FollowTest(unittest.TestCase):
         printed.seek(0)
         self.assertEqual(printed.read().removesuffix("\n").split("\n"), self.journal)
 
+    def start_follow(self, consumer, *options):
+        """A follower that goes on; its standard output and error go to the files "printed" and "told"."""
+        with open(f"{self.directory}/printed", "wb") as printed, open(f"{self.directory}/told", "wb") as told:
+            process = subprocess.Popen([BINARY, *self.command(consumer, *options)], stdout=printed, stderr=told,
+                                       env=clean_environment(), cwd="/")
+        self.addCleanup(process.wait)
+        self.addCleanup(process.kill)
+        return process
+
+    def read(self, name):
+        try:
+            with open(f"{self.directory}/{name}", encoding="utf-8") as file:
+                return file.read()
+        except FileNotFoundError:
+            return ""
+
+    def wait_until(self, what, seconds=60):
+        give_up = time.monotonic() + seconds
+        while not what():
+            self.assertLess(time.monotonic(), give_up, self.read("told"))
+            time.sleep(0.02)
+
+    def kill_the_server(self):
+        port = self.server.port
+        self.server.stop(signal.SIGKILL)
+        return port
+
+    def stop_in_order(self, process):
+        self.assertIsNone(process.poll(), self.read("told"))
+        process.send_signal(signal.SIGTERM)
+        self.assertEqual(process.wait(30), 0, self.read("told"))
+
+    def assert_one_outage_told(self, is_over=True):
+        told = self.read("told")
+        self.assertEqual((told.count("warning: the journal is away"), told.count("info: the journal is back")),
+                         (1, int(is_over)), told)
+
+    def test_a_server_that_is_away_is_waited_for_and_nothing_is_missed(self):
+        process = self.start_follow("billing")
+        self.wait_until(lambda: self.offset("billing") is not None)
+        port = self.kill_the_server()
+        self.wait_until(lambda: "is away" in self.read("told"))
+        time.sleep(2)
+        self.server.start(port)
+        self.fill()
+        self.wait_until(lambda: self.offset("billing") == pipeline.ends(self.journal)[-1])
+        self.stop_in_order(process)
+        self.assertEqual(self.read("printed").removesuffix("\n").split("\n"), self.journal)
+        self.assert_one_outage_told()
+
+    def test_a_batch_that_a_program_took_is_committed_when_the_server_is_back(self):
+        self.fill()
+        open(f"{self.directory}/hold", "w", encoding="utf-8").close()
+        process = self.start_follow("billing", "--batch-events", "20", "--exec",
+                                    f"cd '{self.directory}' && cat >> taken && echo >> runs && while [ -e hold ]; do sleep 0.05; done")
+        self.wait_until(lambda: self.read("runs") != "")
+        port = self.kill_the_server()
+        os.unlink(f"{self.directory}/hold")
+        self.wait_until(lambda: "is away" in self.read("told"))
+        time.sleep(1)
+        self.assertEqual(self.read("runs").count("\n"), 1, "it goes on only behind the commit")
+        self.server.start(port)
+        self.wait_until(lambda: self.offset("billing") == pipeline.ends(self.journal)[-1])
+        self.stop_in_order(process)
+        self.assertEqual(self.read("taken").removesuffix("\n").split("\n"), self.journal, "each batch once")
+        self.assert_one_outage_told()
+
+    def test_a_stop_ends_the_waiting_for_a_server_and_until_end_does_not_wait(self):
+        self.fill()
+        process = self.start_follow("billing")
+        self.wait_until(lambda: self.offset("billing") == pipeline.ends(self.journal)[-1])
+        self.kill_the_server()
+        self.wait_until(lambda: "is away" in self.read("told"))
+        self.stop_in_order(process)
+        self.assert_one_outage_told(is_over=False)
+        self.assertEqual(self.follow("billing")[0], 3)
+        self.assertEqual(dpone(*self.command("billing")).returncode, 3, "the first contact is not waited for")
+
     def test_a_consumer_can_be_moved_back_and_from_says_where_a_new_one_begins(self):
         self.fill()
         ends = [json.loads(line)["end_position"] for line in self.journal if line.startswith('{"type"')]

@@ -41,8 +41,8 @@ class DponeServer:
     def log_path(self):
         return os.path.join(self.directory, "serve.log")
 
-    def start(self):
-        command = [os.environ["DPONE_BINARY"], "serve", "--host", self.host, "--port", "0"]
+    def start(self, port=0):
+        command = [os.environ["DPONE_BINARY"], "serve", "--host", self.host, "--port", str(port)]
         if self.state is not None:
             command += ["--state", self.state]
         environment = {name: value for name, value in os.environ.items()
