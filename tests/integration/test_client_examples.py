@@ -55,6 +55,7 @@ class Installed(unittest.TestCase):
     def test_a_program_finds_the_client_through_pkg_config(self):
         with tempfile.TemporaryDirectory() as prefix:
             subprocess.run(["cmake", "--install", BUILD, "--prefix", prefix], check=True, capture_output=True)
+            self.assertTrue(os.path.exists(os.path.join(prefix, "share", "man", "man3", "dpone-client.3")))
             libraries = os.path.dirname(subprocess.run(["find", prefix, "-name", "libdpone-client.a"], check=True,
                                                        capture_output=True, text=True).stdout.strip())
             environment = dict(os.environ, PKG_CONFIG_PATH=os.path.join(libraries, "pkgconfig"), LD_LIBRARY_PATH=libraries)

@@ -52,6 +52,25 @@ class Guide(unittest.TestCase):
         self.assertEqual(named - known, set())
         self.assertEqual(known - named, {"help"})
 
+    def test_the_man_page_is_that_of_the_header(self):
+        page_path, header_path = (os.path.join(SOURCE, "client", name) for name in ("dpone-client.3", "client.h"))
+        with open(page_path, encoding="utf-8") as file:
+            page = file.read()
+        with open(header_path, encoding="utf-8") as file:
+            header = re.sub(r"/\*.*?\*/", "", file.read(), flags=re.DOTALL)
+        functions = set(re.findall(r"^[a-z].*?\b(dp_client_\w+)\(", header, re.MULTILINE))
+        self.assertGreater(len(functions), 25)
+        synopsis = page.split(".Sh DESCRIPTION")[0]
+        self.assertEqual(set(re.findall(r"^\.Fn (\w+)", synopsis, re.MULTILINE)), functions)
+        kinds = set(re.findall(r'^    X\([A-Z_]+, "([A-Za-z]+)"', header, re.MULTILINE))
+        self.assertEqual(set(re.findall(r"^\.It Er (\w+)", page, re.MULTILINE)), kinds)
+        shown = subprocess.run(["mandoc", "-T", "lint", "-W", "warning", page_path], capture_output=True, text=True)
+        self.assertEqual(shown.stdout, "")
+        example = page.split(".Bd -literal\n")[1].split(".Ed")[0].replace("\\e", "\\")
+        done = subprocess.run(["cc", "-std=c11", "-Wall", "-Wextra", "-Werror", "-fsyntax-only", "-I", SOURCE, "-xc", "-"],
+                              input=example, capture_output=True, text=True)
+        self.assertEqual(done.returncode, 0, done.stderr)
+
     def test_it_lists_every_kind(self):
         with open(os.path.join(SOURCE, "client", "client.h"), encoding="utf-8") as file:
             kinds = re.findall(r'^    X\([A-Z_]+, "([A-Za-z]+)"', file.read(), re.MULTILINE)
