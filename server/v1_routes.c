@@ -297,7 +297,9 @@ static bool call_journal(dp_v1_job *job, dp_api_reply *reply)
     case DP_ROUTE_QUARANTINE_RESOLVE:
         dp_journal_api_resolve_quarantine(journal, job->pipeline, body, reply);
         return true;
-    case DP_ROUTE_AUDIT: dp_journal_api_list_audit(journal, job->pipeline, reply); return true;
+    case DP_ROUTE_AUDIT:
+        dp_journal_api_list_audit(journal, job->pipeline, dp_v1_job_query(job, "before"), reply);
+        return true;
     case DP_ROUTE_AUDIT_ADD: dp_journal_api_add_audit(journal, job->pipeline, body, reply); return true;
     case DP_ROUTE_REPLAY_PLANS: dp_journal_api_plan_replay(journal, body, reply); return true;
     case DP_ROUTE_COMMIT_DECISIONS: dp_journal_api_decide_commit(journal, body, reply); return true;

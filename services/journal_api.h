@@ -28,7 +28,7 @@
  *   GET    /v1/pipelines/{pipeline}/quarantine?after=                   dp_journal_api_list_quarantine
  *   POST   /v1/pipelines/{pipeline}/quarantine                          dp_journal_api_add_quarantine
  *   POST   /v1/pipelines/{pipeline}/quarantine/resolve                  dp_journal_api_resolve_quarantine
- *   GET    /v1/pipelines/{pipeline}/audit                               dp_journal_api_list_audit
+ *   GET    /v1/pipelines/{pipeline}/audit?before=                       dp_journal_api_list_audit
  *   POST   /v1/pipelines/{pipeline}/audit                               dp_journal_api_add_audit
  *   POST   /v1/replay-plans                                             dp_journal_api_plan_replay
  *   POST   /v1/commit-decisions                                         dp_journal_api_decide_commit
@@ -189,8 +189,9 @@ void dp_journal_api_add_quarantine(dp_journal_api *api, dp_slice pipeline, dp_sl
 void dp_journal_api_resolve_quarantine(dp_journal_api *api, dp_slice pipeline, dp_slice body,
                                        dp_api_reply *reply);
 
-/* Who changed what by hand, and why: the newest 1000, newest first: {"audit":[…]}. */
-void dp_journal_api_list_audit(dp_journal_api *api, dp_slice pipeline, dp_api_reply *reply);
+/* Who changed what by hand, and why: up to 1000 below the entry number `before` (data NULL: from the newest),
+ * newest first: {"audit":[…],"next_before":n}, null when these are the last. */
+void dp_journal_api_list_audit(dp_journal_api *api, dp_slice pipeline, dp_slice before, dp_api_reply *reply);
 
 /* Puts something done by hand on record: body {"who":…,"action":…,"subject":…,"why":…,"old":…,"new":…}, the
  * last three optional. 200 {"added":1}, durable. */

@@ -5,10 +5,19 @@
 
 enum { MAX_ROWS = 1000, MAX_IDS = 10000 };
 
+typedef struct audit_page {
+    dp_json_writer writer;
+    unsigned count;
+    int64_t last_id;
+} audit_page;
+
 static dp_status put_row(void *context, const dp_audit_row *row, dp_error *error)
 {
-    dp_json_writer *writer = context;
+    audit_page *page = context;
+    dp_json_writer *writer = &page->writer;
     (void)error;
+    page->count++;
+    page->last_id = row->audit_id;
     dp_json_begin_object(writer);
     dp_json_key(writer, "audit_id");
     dp_json_i64(writer, row->audit_id);
@@ -23,22 +32,33 @@ static dp_status put_row(void *context, const dp_audit_row *row, dp_error *error
     return DP_STATUS_OK;
 }
 
-void dp_journal_api_list_audit(dp_journal_api *api, dp_slice pipeline, dp_api_reply *reply)
+void dp_journal_api_list_audit(dp_journal_api *api, dp_slice pipeline, dp_slice before, dp_api_reply *reply)
 {
     dp_error error = DP_ERROR_INIT;
     dp_store *store;
-    dp_json_writer writer = journal_reply_begin(reply);
-    dp_row_visitor visitor = {.context = &writer, .audit = put_row};
-    dp_json_begin_object(&writer);
-    dp_json_key(&writer, "audit");
-    dp_json_begin_array(&writer);
+    uint64_t below_id = INT64_MAX;
+    if (before.data != NULL && !dp_slice_to_u64(before, INT64_MAX, &below_id)) {
+        dp_api_reply_error(reply, 400, "before_malformed", "before: expected the number of an entry");
+        return;
+    }
+    audit_page page = {.writer = journal_reply_begin(reply)};
+    dp_row_visitor visitor = {.context = &page, .audit = put_row};
+    dp_json_begin_object(&page.writer);
+    dp_json_key(&page.writer, "audit");
+    dp_json_begin_array(&page.writer);
     dp_status status = journal_take_reader(api, &store, &error);
     if (status == DP_STATUS_OK) {
-        status = store->driver->audit_list(store, pipeline, MAX_ROWS, &visitor, &error);
+        status = store->driver->audit_list(store, pipeline, (int64_t)below_id, MAX_ROWS, &visitor, &error);
         journal_give_reader(api, store, status);
     }
-    dp_json_end_array(&writer);
-    dp_json_end_object(&writer);
+    dp_json_end_array(&page.writer);
+    dp_json_key(&page.writer, "next_before");
+    if (page.count == MAX_ROWS) {
+        dp_json_u64(&page.writer, (uint64_t)page.last_id);
+    } else {
+        dp_json_null(&page.writer);
+    }
+    dp_json_end_object(&page.writer);
     if (status == DP_STATUS_OK) {
         journal_reply_ok(reply);
     } else {

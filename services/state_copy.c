@@ -403,7 +403,7 @@ static dp_status read_everything(reading *self, dp_error *error)
     if (status == DP_STATUS_OK) status = driver->offset_list(self->from, all, &visitor, error);
     if (status == DP_STATUS_OK)
         status = driver->quarantine_list(self->from, all, NULL, 0, 0, &visitor, error);
-    if (status == DP_STATUS_OK) status = driver->audit_list(self->from, all, 0, &visitor, error);
+    if (status == DP_STATUS_OK) status = driver->audit_list(self->from, all, INT64_MAX, 0, &visitor, error);
     if (status == DP_STATUS_OK) status = pass_audit(self, error);
     if (status == DP_STATUS_OK) status = hashed(dp_sha256_finish(self->hash, self->result.digest), error);
     return status;
@@ -475,7 +475,7 @@ static dp_status require_empty(dp_store *to, dp_error *error)
     dp_status status = to->driver->stream_list(to, all, &visitor, error);
     if (status == DP_STATUS_OK) status = to->driver->offset_list(to, all, &visitor, error);
     if (status == DP_STATUS_OK) status = to->driver->quarantine_list(to, all, NULL, 0, 1, &visitor, error);
-    if (status == DP_STATUS_OK) status = to->driver->audit_list(to, all, 1, &visitor, error);
+    if (status == DP_STATUS_OK) status = to->driver->audit_list(to, all, INT64_MAX, 1, &visitor, error);
     if (status != DP_STATUS_OK || !found) return status;
     dp_error_set_code(error, DP_STATUS_BLOCKED, "target_not_empty",
                       "the target holds streams, offsets, quarantine or audit already");

@@ -327,12 +327,13 @@ static dp_status visit_audit(void *context, const PGresult *r, dp_error *error)
     return visitor->audit(visitor->context, &row, error);
 }
 
-dp_status dp_pg_audit_list(dp_store *store, dp_slice pipeline, uint64_t limit, const dp_row_visitor *visitor,
-                           dp_error *error)
+dp_status dp_pg_audit_list(dp_store *store, dp_slice pipeline, int64_t below_id, uint64_t limit,
+                           const dp_row_visitor *visitor, dp_error *error)
 {
     dp_pg_params params = {.count = 0};
     dp_row_visitor copy = *visitor;
     dp_pg_add_text(&params, pipeline);
+    dp_pg_add_i64(&params, below_id);
     dp_pg_add_i64(&params, limit_or_all(limit));
     return dp_pg_each(dp_pg_session_of(store), DP_PG_AUDIT_LIST, &params, visit_audit, &copy, NULL, error);
 }

@@ -24,8 +24,8 @@ dp_status dp_pg_quarantine_list(dp_store *store, dp_slice pipeline, const dp_qua
 dp_status dp_pg_quarantine_resolve(dp_store *store, const dp_quarantine_row *row, dp_error *error);
 
 dp_status dp_pg_audit_insert(dp_store *store, const dp_audit_row *row, dp_error *error);
-dp_status dp_pg_audit_list(dp_store *store, dp_slice pipeline, uint64_t limit, const dp_row_visitor *visitor,
-                           dp_error *error);
+dp_status dp_pg_audit_list(dp_store *store, dp_slice pipeline, int64_t below_id, uint64_t limit,
+                           const dp_row_visitor *visitor, dp_error *error);
 
 dp_status dp_pg_check_grants(dp_store *store, dp_error *error);
 dp_status dp_pg_size_bytes(dp_store *store, uint64_t *bytes, dp_error *error);

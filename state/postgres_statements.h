@@ -136,7 +136,8 @@
       "INSERT INTO dpone_audit (at_us, actor, action, pipeline, subject, reason, old_value, new_value) "     \
       "VALUES ($1::bigint, $2::text, $3::text, $4::text, $5::text, $6::text, $7::text, $8::text)")           \
     X(AUDIT_LIST, "SELECT " DP_PG_AUDIT_COLUMNS " FROM dpone_audit "                                         \
-                  "WHERE $1::text IS NULL OR pipeline = $1::text ORDER BY audit_id DESC LIMIT $2::bigint")   \
+                  "WHERE ($1::text IS NULL OR pipeline = $1::text) AND audit_id < $2::bigint ORDER BY "      \
+                  "audit_id DESC LIMIT $3::bigint")                                                          \
     X(GRANTS_MISSING,                                                                                        \
       "SELECT string_agg(privilege || ' on ' || object, ', ') FROM (VALUES ('dpone_stream', "                \
       "'SELECT,INSERT,UPDATE'), ('dpone_transaction', 'SELECT,INSERT'), ('dpone_event', "                    \

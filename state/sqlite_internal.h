@@ -86,7 +86,8 @@
       "INSERT INTO dpone_audit (at_us, actor, action, pipeline, subject, reason, old_value, new_value) "     \
       "VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)")                                                             \
     X(AUDIT_LIST, "SELECT audit_id, at_us, actor, action, pipeline, subject, reason, old_value, new_value "  \
-                  "FROM dpone_audit WHERE ?1 IS NULL OR pipeline = ?1 ORDER BY audit_id DESC LIMIT ?2")      \
+                  "FROM dpone_audit WHERE (?1 IS NULL OR pipeline = ?1) AND audit_id < ?2 ORDER BY "         \
+                  "audit_id DESC LIMIT ?3")                                                                  \
     X(MIGRATION_EXISTS, "SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = 'dpone_migration'")     \
     X(PAGE_COUNT, "SELECT page_count * page_size FROM pragma_page_count, pragma_page_size")
 
@@ -229,7 +230,7 @@ dp_status sqlite_quarantine_list(dp_store *store, dp_slice pipeline, const dp_qu
                                  dp_error *error);
 dp_status sqlite_quarantine_resolve(dp_store *store, const dp_quarantine_row *row, dp_error *error);
 dp_status sqlite_audit_insert(dp_store *store, const dp_audit_row *row, dp_error *error);
-dp_status sqlite_audit_list(dp_store *store, dp_slice pipeline, uint64_t limit, const dp_row_visitor *visitor,
-                            dp_error *error);
+dp_status sqlite_audit_list(dp_store *store, dp_slice pipeline, int64_t below_id, uint64_t limit,
+                            const dp_row_visitor *visitor, dp_error *error);
 
 #endif

@@ -237,15 +237,16 @@ dp_status sqlite_audit_insert(dp_store *store, const dp_audit_row *row, dp_error
     return sqlite_run(self, insert, doing, error);
 }
 
-dp_status sqlite_audit_list(dp_store *store, dp_slice pipeline, uint64_t limit, const dp_row_visitor *visitor,
-                            dp_error *error)
+dp_status sqlite_audit_list(dp_store *store, dp_slice pipeline, int64_t below_id, uint64_t limit,
+                            const dp_row_visitor *visitor, dp_error *error)
 {
     sqlite_store *self = (sqlite_store *)store;
     const char *doing = "read the audit";
     sqlite3_stmt *row = sqlite_statement_of(self, STATEMENT_AUDIT_LIST, doing, error);
     if (row == NULL) return unprepared(error);
     bind_text(row, 1, pipeline);
-    sqlite3_bind_int64(row, 2, limit == 0 ? -1 : (int64_t)limit);
+    sqlite3_bind_int64(row, 2, below_id);
+    sqlite3_bind_int64(row, 3, limit == 0 ? -1 : (int64_t)limit);
     dp_status status = DP_STATUS_OK;
     int code = SQLITE_DONE;
     while (status == DP_STATUS_OK && (code = sqlite3_step(row)) == SQLITE_ROW) {

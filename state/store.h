@@ -325,9 +325,10 @@ struct dp_store_driver {
 
     /* Audit. Required. */
     dp_status (*audit_insert)(dp_store *store, const dp_audit_row *row, dp_error *error);
-    /* Required. Newest first; pipeline data NULL: any. */
-    dp_status (*audit_list)(dp_store *store, dp_slice pipeline, uint64_t limit, const dp_row_visitor *visitor,
-                            dp_error *error);
+    /* Required. Entries below the number, newest first; INT64_MAX: from the newest. Pipeline data NULL: any.
+     */
+    dp_status (*audit_list)(dp_store *store, dp_slice pipeline, int64_t below_id, uint64_t limit,
+                            const dp_row_visitor *visitor, dp_error *error);
 
     /* Optional. What the database occupies on disk. */
     dp_status (*size_bytes)(dp_store *store, uint64_t *bytes, dp_error *error);

@@ -1,4 +1,5 @@
 """dpone cdc quarantine: poison is kept with its reason, mended, delivered with the id it should have had, or discarded."""
+import contextlib
 import hashlib
 import json
 import os
@@ -139,6 +140,20 @@ class QuarantineTest(unittest.TestCase):
         status, _, page = self.server.json("GET", f"/v1/pipelines/orders/quarantine?after={listed[0]['quarantine_id']}")
         self.assertEqual((len(page["quarantine"]), page["quarantine"][0], page["next_after"]),
                          (1000, {**listed[1], "event": page["quarantine"][0]["event"]}, listed[1000]["quarantine_id"]))
+
+    def test_more_of_the_audit_than_fits_into_a_page_is_read_page_by_page(self):
+        with contextlib.closing(sqlite3.connect(f"{self.directory}/journal.db")) as state, state:
+            state.executemany("INSERT INTO dpone_audit (at_us, actor, action, pipeline, subject, reason) VALUES (1, 'a', 'b', ?, ?, 'c')",
+                              [(name, str(n)) for n in range(2000) for name in ("orders", "another")])
+        seen, before, sizes = [], "", []
+        while before is not None:
+            status, _, page = self.server.json("GET", f"/v1/pipelines/orders/audit{before}")
+            self.assertEqual(status, 200, page)
+            sizes.append(len(page["audit"]))
+            seen += [row["subject"] for row in page["audit"]]
+            before = None if page["next_before"] is None else f"?before={page['next_before']}"
+        self.assertEqual(sizes, [1000, 1000, 0])
+        self.assertEqual(seen, [str(n) for n in reversed(range(2000))])
 
     def test_a_delivered_entry_does_not_make_the_pipeline_ambiguous(self):
         self.assertEqual(self.quarantine("replay", "--id", self.id_of(1), "--why", "no key").returncode, 0)

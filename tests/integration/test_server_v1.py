@@ -424,6 +424,7 @@ class Contract(unittest.TestCase):
                 ("POST", quarantine + "/resolve", "/v1/pipelines/known/quarantine/resolve", typed, compact(
                     {"ids": [999], "state": "discarded", "who": "me", "why": "test"}), 404),
                 ("GET", "/v1/pipelines/{pipeline}/audit", "/v1/pipelines/known/audit", {}, None, 200),
+                ("GET", "/v1/pipelines/{pipeline}/audit", "/v1/pipelines/known/audit?before=x", {}, None, 400),
                 ("POST", "/v1/pipelines/{pipeline}/audit", "/v1/pipelines/known/audit", typed, "{}", 400),
                 ("POST", "/v1/pipelines/{pipeline}/audit", "/v1/pipelines/known/audit", typed, compact(
                     {"who": "me", "action": "test", "subject": "this"}), 200),

@@ -732,6 +732,7 @@ static dp_status see_audit(void *context, const dp_audit_row *row, dp_error *err
 {
     seen_rows *seen = context;
     (void)error;
+    seen->last_id = row->audit_id;
     if (seen->count++ == 0) snprintf(seen->text, sizeof seen->text, "%.*s", DP_SLICE_PRINT(row->action));
     return DP_STATUS_OK;
 }
@@ -751,9 +752,14 @@ static void the_audit_is_read_newest_first(void **state)
     }
     seen_rows seen = {.count = 0};
     dp_row_visitor visitor = {.context = &seen, .audit = see_audit};
-    OK(DRIVER->audit_list(suite.store, pipeline, 2, &visitor, &error));
+    OK(DRIVER->audit_list(suite.store, pipeline, INT64_MAX, 2, &visitor, &error));
     assert_int_equal(seen.count, 2);
     assert_string_equal(seen.text, "third");
+    const int64_t below_id = seen.last_id;
+    seen = (seen_rows){.count = 0};
+    OK(DRIVER->audit_list(suite.store, pipeline, below_id, 2, &visitor, &error));
+    assert_int_equal(seen.count, 1);
+    assert_string_equal(seen.text, "first");
 }
 
 /* --- the journal over the driver ----------------------------------------------------------------------- */
