@@ -4,7 +4,7 @@
  * One thread that sleeps while nobody waits; the looking itself is a job of the reader pool, at most one at a
  * time, so that a state that does not answer holds up neither deadlines nor the shutdown. A notification by
  * the database would come sooner, but costs every commit a lock that all commits share
- * (docs/decisions/0032-waiting-readers-look-at-the-state.md).
+ * (docs/decisions/0034-waiting-readers-look-at-the-state.md).
  */
 #ifndef DPONE_SERVER_JOURNAL_WATCH_H
 #define DPONE_SERVER_JOURNAL_WATCH_H
