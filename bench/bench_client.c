@@ -3,7 +3,6 @@
  *
  *   bench_client [SECONDS PER CASE]
  *   bench_client SECONDS CASE bare|ours   one side of case 0, 1, ... alone, for a profiler
- *   bench_client SECONDS CASE bare|ours   one side of case 0, 1, ... alone, for a profiler
  *
  * Both talk to one minimal peer in this process (an epoll thread that answers 60 bytes of JSON). Bare libcurl
  * means a handle whose options are set once for the same bytes on the wire, its reply collected in memory.
