@@ -8,9 +8,14 @@
 #include "base/siphash.h"
 #include "services/journal_internal.h"
 
+enum {
+    MAX_HEADER_LINE_BYTES = 1 << 16
+}; /* no sender of ours comes near; a follower's is parsed at every look */
+
 static uint64_t hash_of(dp_slice pipeline)
 {
-    static const uint8_t key[DP_SIPHASH_KEY_BYTES]; /* a clash only costs a refused shortcut */
+    static const uint8_t
+        key[DP_SIPHASH_KEY_BYTES]; /* compared together with a batch id, so no secret is needed */
     return dp_siphash(key, pipeline);
 }
 
@@ -102,7 +107,7 @@ static bool has_receipt(dp_journal_api *api, const dp_batch_waiter *waiter, dp_s
     dp_slice line, rest;
     dp_store *reader;
     dp_error error = DP_ERROR_INIT;
-    if (!dp_slice_split(body, '\n', &line, &rest)) return false;
+    if (!dp_slice_split(body, '\n', &line, &rest) || line.length > MAX_HEADER_LINE_BYTES) return false;
     json_t *header = json_loadb(line.data, line.length, 0, NULL);
     const char *source = json_string_value(json_object_get(header, "source"));
     const char *identity = json_string_value(json_object_get(header, "identity"));

@@ -147,9 +147,6 @@ static void call_here(dp_journal_api *api, const call_target *target, dp_journal
     case DP_JOURNAL_CALL_RESOLVE_QUARANTINE:
         dp_journal_api_resolve_quarantine(api, pipeline, body, reply);
         return;
-    case DP_JOURNAL_CALL_LIST_AUDIT:
-        dp_journal_api_list_audit(api, pipeline, dp_slice_make(NULL, 0), reply);
-        return;
     case DP_JOURNAL_CALL_ADD_AUDIT: dp_journal_api_add_audit(api, pipeline, body, reply); return;
     }
 }

@@ -90,7 +90,6 @@ dp_status dp_journal_link_events(dp_journal_link *link, const dp_stream_facts *s
     X(RESOLVE_QUARANTINE, "POST", "/quarantine/resolve")                                                     \
     X(GET_CONSUMER, "GET", "/consumers/")                                                                    \
     X(PUT_CONSUMER, "PUT", "/consumers/")                                                                    \
-    X(LIST_AUDIT, "GET", "/audit")                                                                           \
     X(ADD_AUDIT, "POST", "/audit")
 
 typedef enum dp_journal_call {
