@@ -156,7 +156,8 @@ static dp_status run(dp_invocation *invocation, int *exit_code, dp_error *error)
     dp_follow_summary summary;
     status = dp_follow(&follow, &summary, error);
     dp_error print_error = DP_ERROR_INIT;
-    dp_status printed = print_summary(&summary, program == NULL, &print_error);
+    dp_status printed = DP_STATUS_OK;
+    if (status != DP_STATUS_USAGE) printed = print_summary(&summary, program == NULL, &print_error);
     dp_journal_link_close(follow.link);
     if (status != DP_STATUS_OK || printed == DP_STATUS_OK) return status;
     *error = print_error;

@@ -185,7 +185,8 @@ class FollowTest(unittest.TestCase):
         self.assertEqual(sum(line.startswith('{"type"') for line in self.follow("late")[1]), len(ends) - 1)
 
     def test_a_name_that_no_consumer_may_have_is_refused_before_anything_is_asked(self):
-        self.assertEqual(dpone("cdc", "follow", "--pipeline", "orders", "--consumer", "a/b", "--server", "http://127.0.0.1:9").returncode, 2)
+        done = dpone("cdc", "follow", "--pipeline", "orders", "--consumer", "a/b", "--server", "http://127.0.0.1:9")
+        self.assertEqual((done.returncode, done.stdout, done.stderr.count("\n")), (2, "", 1), "one line, no summary of nothing")
 
     def test_directly_on_a_state_database(self):
         self.fill()
