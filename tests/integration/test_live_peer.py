@@ -268,22 +268,10 @@ class PeerTest(unittest.TestCase):
                 self.assert_delivered_once(name)
 
     def test_a_stream_cut_at_any_byte_costs_nothing(self):
-        class Counting:
-            """Sends so many bytes of the stream and cuts."""
-
-            def __init__(self, stream, limit):
-                self.stream, self.left = stream, limit
-
-            def sendall(self, data):
-                self.stream.sendall(data[:self.left])
-                self.left -= len(data)
-                if self.left <= 0:
-                    raise ConnectionError
-
         def script(limit):
             def run(stream):
                 if stream.attempt == 0:
-                    stream.connection = Counting(stream.connection, limit)
+                    stream.cut_after(limit)
                 self.one_transaction(stream)
             return run
 

@@ -54,14 +54,28 @@ def insert(*values):
 
 
 class Stream:
-    """The server's side of a COPY BOTH."""
+    """The server's side of a COPY BOTH. The script and the listener both send: one at a time, and nobody after a cut."""
 
     def __init__(self, peer, connection, command, attempt):
         self.peer, self.connection, self.command, self.attempt = peer, connection, command, attempt
+        self._sending, self._bytes_left, self._is_cut = threading.Lock(), None, False
+
+    def cut_after(self, byte_count):
+        """Ends the connection when so many more bytes were sent, wherever in a message that is."""
+        self._bytes_left = byte_count
 
     def raw(self, data):
         """Bytes below any framing."""
-        self.connection.sendall(data)
+        with self._sending:
+            if self._is_cut:
+                raise Cut
+            if self._bytes_left is None:
+                return self.connection.sendall(data)
+            sent, self._bytes_left = data[:self._bytes_left], max(0, self._bytes_left - len(data))
+            self._is_cut = self._bytes_left == 0
+            self.connection.sendall(sent)
+            if self._is_cut:
+                raise Cut
 
     def copy_data(self, data):
         self.raw(b"d" + struct.pack("!I", len(data) + 4) + data)
@@ -90,6 +104,8 @@ class Stream:
         self.raw(self.peer.error_message(sqlstate, message))
 
     def cut(self):
+        with self._sending:
+            self._is_cut = True
         raise Cut
 
     def wait_flushed(self, position, seconds=60):
@@ -266,17 +282,17 @@ class ScriptedPostgres:
         self._at("start")
         connection.sendall(b"W" + struct.pack("!IbH", 7, 0, 0))
         self._at("copying")
-        done = threading.Event()
-        threading.Thread(target=self._listen, args=(connection, stream, done), daemon=True).start()
+        outgoing = Stream(self, connection, command, attempt)
         self._streaming += 1
         self.sent = self.slot["confirmed"]
+        threading.Thread(target=self._listen, args=(outgoing, stream), daemon=True).start()
         try:
-            self.script(Stream(self, connection, command, attempt))
+            self.script(outgoing)
         finally:
             self._streaming -= 1
         raise Cut
 
-    def _listen(self, connection, stream, done):
+    def _listen(self, outgoing, stream):
         try:
             while True:
                 kind = stream.read(1)
@@ -288,13 +304,12 @@ class ScriptedPostgres:
                     self.feedback.append((time.monotonic(), written, flushed, applied))
                     self.slot["confirmed"] = max(self.slot["confirmed"], flushed)
                     if reply:
-                        Stream(self, connection, "", 0).keepalive(self.sent)
+                        outgoing.keepalive(self.sent)
                 elif kind == b"c":
                     break
-        except (OSError, struct.error):
+        except (Cut, OSError, struct.error):
             pass
-        done.set()
         try:
-            connection.shutdown(socket.SHUT_RDWR)
+            outgoing.connection.shutdown(socket.SHUT_RDWR)
         except OSError:
             pass
