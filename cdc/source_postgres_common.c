@@ -29,6 +29,17 @@ dp_record_kind dp_record_kind_of(dp_plugin plugin, dp_slice data)
     return DP_RECORD_OTHER;
 }
 
+dp_status dp_postgres_link_deliver(const dp_postgres_link *link, const dp_record_sink *sink,
+                                   const dp_record *record, dp_error *error)
+{
+    dp_status status = sink->record(sink->context, record, error);
+    if (status != DP_STATUS_DATA && status != DP_STATUS_POISON) return status;
+    char place[DP_LSN_TEXT_BYTES] = "no position"; /* RELATION and TYPE messages have none */
+    if (record->has_lsn) dp_lsn_format(record->lsn, place);
+    dp_error_while(error, "decoding the message at %s of slot '%s'", place, link->options.slot);
+    return status;
+}
+
 const dp_plugin_option *dp_plugin_options(dp_plugin plugin, bool is_rich)
 {
     static const dp_plugin_option pgoutput[] = {

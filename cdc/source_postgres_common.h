@@ -45,6 +45,10 @@ bool dp_postgres_link_await(dp_postgres_link *link, int timeout_ms, dp_source_pr
 typedef enum dp_record_kind { DP_RECORD_BEGINS, DP_RECORD_COMMITS, DP_RECORD_OTHER } dp_record_kind;
 dp_record_kind dp_record_kind_of(dp_plugin plugin, dp_slice data);
 
+/* Hands a record on; malformed data is told with its place in the stream. */
+dp_status dp_postgres_link_deliver(const dp_postgres_link *link, const dp_record_sink *sink,
+                                   const dp_record *record, dp_error *error);
+
 /* The plugin options that both sources read with, in turn: name, value, ended by NULL. `is_rich` asks for
  * what older versions of the plugin do not know. The publication's name is quoted as an identifier. */
 typedef struct dp_plugin_option {

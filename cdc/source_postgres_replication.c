@@ -262,13 +262,14 @@ static dp_status take_message(replication_source *source, dp_slice message, cons
         record.data = dp_byte_reader_bytes(&reader, dp_byte_reader_left(&reader));
         if (!reader.failed) {
             note_record(source, &record);
-            return sink->record(sink->context, &record, error);
+            return dp_postgres_link_deliver(&source->link, sink, &record, error);
         }
     }
-    return status == DP_STATUS_OK ? status
-                                  : dp_error_set(error, DP_STATUS_DATA,
-                                                 "unexpected replication message of type 0x%02x, %zu bytes",
-                                                 type, message.length);
+    return status == DP_STATUS_OK
+               ? status
+               : dp_error_set(error, DP_STATUS_DATA,
+                              "slot '%s' sent an unexpected replication message of type 0x%02x, %zu bytes",
+                              source->link.options.slot, type, message.length);
 }
 
 static bool has_ended(const replication_source *source)

@@ -109,7 +109,7 @@ static dp_status deliver(sql_source *source, const dp_postgres_rows *row, const 
         source->delivered = record.lsn;
     }
     *is_sink_fault = true;
-    dp_status status = sink->record(sink->context, &record, error);
+    dp_status status = dp_postgres_link_deliver(&source->link, sink, &record, error);
     if (status == DP_STATUS_OK) *is_sink_fault = false;
     return status;
 }

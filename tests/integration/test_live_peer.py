@@ -218,6 +218,7 @@ class PeerTest(unittest.TestCase):
                 code, errors = self.run_once(peer, name=name)
                 self.assertEqual(code, 4, errors)
                 self.assertEqual(live.journal(self.journal.url, name), [])
+                self.assertIn("slot 'slot'", errors)
 
     @staticmethod
     def inside(stream, row):
