@@ -18,16 +18,6 @@ static size_t whole_characters(const char *text, size_t length)
     return dp_utf8_valid((dp_slice){text + start, length - start}, NULL) ? length : start;
 }
 
-/* How many bytes at `text` end a line or steer a terminal: C0, DEL, C1 (U+0080 to U+009F), and the two
- * Unicode line separators (U+2028, U+2029). */
-static size_t control_length(const unsigned char *text, size_t left)
-{
-    if (text[0] < 0x20 || text[0] == 0x7F) return 1;
-    if (left >= 2 && text[0] == 0xC2 && text[1] < 0xA0) return 2;
-    if (left >= 3 && text[0] == 0xE2 && text[1] == 0x80 && (text[2] == 0xA8 || text[2] == 0xA9)) return 3;
-    return 0;
-}
-
 /* Cuts a truncated text at a whole character, and replaces control characters and bytes that are not UTF-8,
  * so that every message can be a line of a log and a string of JSON. */
 static void make_printable(char *text, size_t capacity)
@@ -35,16 +25,7 @@ static void make_printable(char *text, size_t capacity)
     size_t length = strnlen(text, capacity);
     if (length + 1 == capacity) length = whole_characters(text, length);
     text[length] = '\0';
-    size_t fault_at;
-    for (size_t at = 0; !dp_utf8_valid((dp_slice){text + at, length - at}, &fault_at);) {
-        at += fault_at;
-        text[at] = '?';
-    }
-    for (size_t at = 0; at < length;) {
-        size_t control = control_length((const unsigned char *)text + at, length - at);
-        memset(text + at, '?', control);
-        at += control == 0 ? 1 : control;
-    }
+    dp_utf8_make_printable(text, length);
 }
 
 __attribute__((format(printf, 3, 0))) static void format_bounded(char *out, size_t capacity,

@@ -73,3 +73,27 @@ size_t dp_utf8_encode(uint32_t code_point, char out[4])
     out[3] = (char)(0x80 | (code_point & 0x3F));
     return 4;
 }
+
+/* How many bytes at `text` end a line or steer a terminal: C0, DEL, C1 (U+0080 to U+009F), and the two
+ * Unicode line separators (U+2028, U+2029). */
+static size_t control_length(const unsigned char *text, size_t left)
+{
+    if (text[0] < 0x20 || text[0] == 0x7F) return 1;
+    if (left >= 2 && text[0] == 0xC2 && text[1] < 0xA0) return 2;
+    if (left >= 3 && text[0] == 0xE2 && text[1] == 0x80 && (text[2] == 0xA8 || text[2] == 0xA9)) return 3;
+    return 0;
+}
+
+void dp_utf8_make_printable(char *text, size_t length)
+{
+    size_t fault_at;
+    for (size_t at = 0; !dp_utf8_valid((dp_slice){text + at, length - at}, &fault_at);) {
+        at += fault_at;
+        text[at] = '?';
+    }
+    for (size_t at = 0; at < length;) {
+        size_t control = control_length((const unsigned char *)text + at, length - at);
+        memset(text + at, '?', control);
+        at += control == 0 ? 1 : control;
+    }
+}

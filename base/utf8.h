@@ -10,4 +10,8 @@ bool dp_utf8_valid(dp_slice text, size_t *fault_at);
 /* Writes a code point (not a surrogate, at most U+10FFFF) as 1 to 4 bytes; returns how many. */
 size_t dp_utf8_encode(uint32_t code_point, char out[4]);
 
+/* Replaces by '?' what is not UTF-8 and what would end a line or steer a terminal, so that nobody can forge a
+ * line of text that people read. */
+void dp_utf8_make_printable(char *text, size_t length);
+
 #endif

@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include "base/file.h"
+#include "base/utf8.h"
 #include "cli/commands.h"
 #include "cli/journal_options.h"
 #include "cli/stream_options.h"
@@ -32,7 +33,8 @@ static dp_status read_entries(dp_journal_link *link, dp_slice pipeline, json_t *
     dp_status status = DP_STATUS_OK;
     while (status == DP_STATUS_OK && has_more) {
         json_t *page = NULL;
-        status = dp_journal_link_quarantine(link, pipeline, after_id, &page, error);
+        status =
+            dp_journal_link_page(link, pipeline, DP_JOURNAL_CALL_LIST_QUARANTINE, after_id, &page, error);
         const json_t *next = json_object_get(page, "next_after");
         has_more = json_is_integer(next) && json_integer_value(next) > after_id;
         after_id = json_integer_value(next);
@@ -135,11 +137,14 @@ static const char *text_member(const json_t *entry, const char *member)
 
 static void put_row(dp_buffer *out, const json_t *entry)
 {
-    dp_buffer_append_format(out, "%lld  %s  %s  %s.%s  %s  %s\n",
+    size_t start = out->length;
+    dp_buffer_append_format(out, "%lld  %s  %s  %s.%s  %s  %s",
                             (long long)json_integer_value(json_object_get(entry, "quarantine_id")),
                             text_member(entry, "state"), text_member(entry, "reason"),
                             text_member(entry, "source_schema"), text_member(entry, "source_table"),
                             text_member(entry, "position"), text_member(entry, "detail"));
+    dp_utf8_make_printable(out->data + start, out->length - start);
+    dp_buffer_append_byte(out, '\n');
 }
 
 static dp_status run_list(dp_invocation *invocation, int *exit_code, dp_error *error)

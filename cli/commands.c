@@ -22,6 +22,7 @@ const dp_command *const dp_commands[] = {
     &dp_command_cdc_quarantine_export,
     &dp_command_cdc_quarantine_replay,
     &dp_command_cdc_quarantine_discard,
+    &dp_command_cdc_audit,
     &dp_command_offsets_list,
     &dp_command_offsets_show,
     &dp_command_offsets_set,

@@ -21,6 +21,7 @@ extern const dp_command dp_command_cdc_quarantine_show;
 extern const dp_command dp_command_cdc_quarantine_export;
 extern const dp_command dp_command_cdc_quarantine_replay;
 extern const dp_command dp_command_cdc_quarantine_discard;
+extern const dp_command dp_command_cdc_audit;
 extern const dp_command dp_command_cdc_plan;
 extern const dp_command dp_command_cdc_replay_plan;
 extern const dp_command dp_command_cdc_commit_gate;

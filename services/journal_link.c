@@ -117,7 +117,8 @@ typedef struct call_target {
     dp_slice consumer;
     dp_slice source;
     dp_slice backend;
-    dp_slice after; /* the number of an entry of the quarantine */
+    dp_slice after;  /* the number of an entry of the quarantine */
+    dp_slice before; /* or of the audit */
 } call_target;
 
 static dp_slice absent_if_empty(dp_slice text)
@@ -146,6 +147,9 @@ static void call_here(dp_journal_api *api, const call_target *target, dp_journal
         return;
     case DP_JOURNAL_CALL_RESOLVE_QUARANTINE:
         dp_journal_api_resolve_quarantine(api, pipeline, body, reply);
+        return;
+    case DP_JOURNAL_CALL_LIST_AUDIT:
+        dp_journal_api_list_audit(api, pipeline, absent_if_empty(target->before), reply);
         return;
     case DP_JOURNAL_CALL_ADD_AUDIT: dp_journal_api_add_audit(api, pipeline, body, reply); return;
     }
@@ -245,6 +249,7 @@ static dp_status make_call(dp_journal_link *link, const call_target *target, dp_
     put_parameter(&url, "source", target->source);
     put_parameter(&url, "backend", target->backend);
     put_parameter(&url, "after", target->after);
+    put_parameter(&url, "before", target->before);
     const char *text = dp_buffer_text(&url);
     status = text == NULL ? dp_error_set(error, DP_STATUS_USAGE, "the pipeline's name is too long")
                           : call_server(link, calls[call].method, text, json, answer, error);
@@ -269,13 +274,15 @@ dp_status dp_journal_link_consumer(dp_journal_link *link, const dp_stream_choice
     return make_call(link, &target, call, json, answer, error);
 }
 
-dp_status dp_journal_link_quarantine(dp_journal_link *link, dp_slice pipeline, int64_t after_id,
-                                     json_t **answer, dp_error *error)
+dp_status dp_journal_link_page(dp_journal_link *link, dp_slice pipeline, dp_journal_call call, int64_t number,
+                               json_t **answer, dp_error *error)
 {
-    char after[24];
-    int length = snprintf(after, sizeof after, "%lld", (long long)after_id);
-    const call_target target = {.pipeline = pipeline, .after = {after, (size_t)length}};
-    return make_call(link, &target, DP_JOURNAL_CALL_LIST_QUARANTINE, NULL, answer, error);
+    char text[24];
+    int length = snprintf(text, sizeof text, "%lld", (long long)number);
+    call_target target = {.pipeline = pipeline};
+    *(call == DP_JOURNAL_CALL_LIST_AUDIT ? &target.before : &target.after) =
+        dp_slice_make(text, (size_t)length);
+    return make_call(link, &target, call, NULL, answer, error);
 }
 
 bool dp_journal_link_can_wait(const dp_journal_link *link)

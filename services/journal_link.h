@@ -90,6 +90,7 @@ dp_status dp_journal_link_events(dp_journal_link *link, const dp_stream_facts *s
     X(RESOLVE_QUARANTINE, "POST", "/quarantine/resolve")                                                     \
     X(GET_CONSUMER, "GET", "/consumers/")                                                                    \
     X(PUT_CONSUMER, "PUT", "/consumers/")                                                                    \
+    X(LIST_AUDIT, "GET", "/audit")                                                                           \
     X(ADD_AUDIT, "POST", "/audit")
 
 typedef enum dp_journal_call {
@@ -103,9 +104,10 @@ typedef enum dp_journal_call {
 dp_status dp_journal_link_call(dp_journal_link *link, dp_slice pipeline, dp_journal_call call,
                                const char *json, json_t **answer, dp_error *error);
 
-/* A page of the quarantine: up to 1000 entries above the number, oldest first. */
-dp_status dp_journal_link_quarantine(dp_journal_link *link, dp_slice pipeline, int64_t after_id,
-                                     json_t **answer, dp_error *error);
+/* A page of up to 1000 entries: LIST_QUARANTINE those above the number, oldest first, LIST_AUDIT those below
+ * it, newest first. */
+dp_status dp_journal_link_page(dp_journal_link *link, dp_slice pipeline, dp_journal_call call, int64_t number,
+                               json_t **answer, dp_error *error);
 
 /* The same for a call that concerns one consumer of a stream. */
 dp_status dp_journal_link_consumer(dp_journal_link *link, const dp_stream_choice *choice, dp_slice consumer,

@@ -73,12 +73,31 @@ static void the_fault_is_found_at_any_distance(void **state)
     assert_true(dp_utf8_valid((dp_slice){NULL, 0}, NULL));
 }
 
+static void what_ends_a_line_steers_a_terminal_or_is_no_text_becomes_a_question_mark(void **state)
+{
+    (void)state;
+    static const char *const cases[][2] = {
+        {"", ""},
+        {"a\nb\r\x1b[0m\x7f", "a?b??[0m?"},
+        {"\xc2\x85|\xe2\x80\xa8|\xe2\x80\xa9|", "??|???|???|"},
+        {"caf\xc3\xa9 \xe2\x82\xac \xf0\x9f\x90\x98", "caf\xc3\xa9 \xe2\x82\xac \xf0\x9f\x90\x98"},
+        {"\xff\xc3", "??"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        char text[64];
+        strcpy(text, cases[i][0]);
+        dp_utf8_make_printable(text, strlen(text));
+        assert_string_equal(text, cases[i][1]);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_code_point_is_valid_and_surrogates_are_not),
         cmocka_unit_test(every_pair_and_many_quadruples_of_bytes_agree_with_the_definition),
         cmocka_unit_test(the_fault_is_found_at_any_distance),
+        cmocka_unit_test(what_ends_a_line_steers_a_terminal_or_is_no_text_becomes_a_question_mark),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
