@@ -6,7 +6,8 @@
 #ifndef DPONE_BASE_CRASH_POINT_H
 #define DPONE_BASE_CRASH_POINT_H
 
-/* X(name, text, process, where): the process is the command that passes the point */
+/* X(name, text, process, where): the process is the command that passes the point; `offset` is a server that
+ * saves one */
 #define DP_CRASH_POINT_LIST(X)                                                                               \
     X(AFTER_READ, "after_read", "run", "a record was read from the source")                                  \
     X(BATCH_BUILT, "batch_built", "run", "a batch is complete but not sent")                                 \
@@ -14,6 +15,10 @@
     X(INSIDE_TRANSACTION, "inside_transaction", "serve",                                                     \
       "the server wrote the events but has not committed")                                                   \
     X(COMMITTED_UNANSWERED, "committed_unanswered", "serve", "the server committed but has not answered")    \
+    X(OFFSET_WRITTEN, "offset_written", "offset",                                                            \
+      "the server wrote an offset, a pipeline's or a consumer's, but has not committed")                     \
+    X(OFFSET_UNANSWERED, "offset_unanswered", "offset",                                                      \
+      "the server committed an offset but has not answered")                                                 \
     X(RECEIPT_READ, "receipt_read", "run", "the receipt was read but the gate not asked")                    \
     X(GATE_PASSED, "gate_passed", "run", "the gate allowed the offset but it is not saved")                  \
     X(OFFSET_SAVED, "offset_saved", "run", "the offset is saved but not reported to the source")             \

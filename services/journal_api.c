@@ -276,6 +276,31 @@ static journal_writer *idle_writer(dp_journal_api *api)
     return NULL;
 }
 
+/* Where one connection was lost, those that are idle are, too, or nothing is lost with them: closing them
+ * saves as many calls from finding out one after the other. */
+static void drop_idle_if_lost(dp_journal_api *api, dp_status status)
+{
+    dp_store *idle[2 * DP_JOURNAL_POOL];
+    size_t count = 0;
+    if (status != DP_STATUS_REMOTE && status != DP_STATUS_COMMIT_UNKNOWN) return;
+    pthread_mutex_lock(&api->pool_lock);
+    for (unsigned i = 0; i < api->options.writer_count; i++) {
+        journal_writer *writer = &api->writers[i];
+        if (writer->busy || writer->store == NULL) continue;
+        idle[count++] = writer->store;
+        writer->store = NULL;
+    }
+    while (api->idle_reader_count > 0) {
+        idle[count++] = api->idle_readers[--api->idle_reader_count];
+        api->reader_count--;
+    }
+    pthread_cond_broadcast(&api->reader_free);
+    pthread_mutex_unlock(&api->pool_lock);
+    for (size_t i = 0; i < count; i++) {
+        dp_store_close(idle[i]);
+    }
+}
+
 dp_status journal_take_writer(dp_journal_api *api, journal_writer **writer, dp_error *error)
 {
     if (api->options.read_only) {
@@ -312,6 +337,7 @@ void journal_give_writer(dp_journal_api *api, journal_writer *writer, dp_status 
     writer->busy = false;
     pthread_cond_signal(&api->writer_free);
     pthread_mutex_unlock(&api->pool_lock);
+    drop_idle_if_lost(api, status);
 }
 
 /* Waits until a reader is idle or a new one may be opened. Called with the pool locked. */
@@ -359,6 +385,7 @@ void journal_give_reader(dp_journal_api *api, dp_store *reader, dp_status status
     }
     pthread_cond_signal(&api->reader_free);
     pthread_mutex_unlock(&api->pool_lock);
+    drop_idle_if_lost(api, status);
 }
 
 /* --- readiness ----------------------------------------------------------------------------------------- */

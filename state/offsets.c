@@ -1,5 +1,6 @@
 #include "state/offsets.h"
 
+#include "base/crash_point.h"
 #include "base/json_writer.h"
 
 #define STAR DP_SLICE_LITERAL("*")
@@ -166,7 +167,12 @@ dp_status dp_offsets_save(dp_store *store, const dp_offset_save *save, int64_t n
     job.arena = dp_arena_new(1024, 1 << 20);
     if (job.arena == NULL) return dp_error_no_memory(error, "an offset");
     status = store->driver->begin(store, true, error);
-    if (status == DP_STATUS_OK) status = end_transaction(store, save_in_transaction(&job, error), error);
+    if (status == DP_STATUS_OK) {
+        status = save_in_transaction(&job, error);
+        if (status == DP_STATUS_OK) dp_crash_point(DP_CRASH_OFFSET_WRITTEN);
+        status = end_transaction(store, status, error);
+    }
+    if (status == DP_STATUS_OK) dp_crash_point(DP_CRASH_OFFSET_UNANSWERED);
     dp_arena_free(job.arena);
     return status;
 }

@@ -21,7 +21,7 @@ LONG = os.environ.get("DPONE_LONG_TESTS") == "1"
 
 class CrashTest(unittest.TestCase):
     options = OPTIONS
-    nths = {"run": (1, 2, 5), "serve": (1, 3)}
+    nths = {"run": (1, 2, 5), "serve": (1, 3), "offset": (2,)}
     rounds = 8
 
     @classmethod
@@ -66,8 +66,8 @@ class CrashTest(unittest.TestCase):
                     server.stop()
 
     def test_the_server_is_killed_at_each_point(self):
-        for point in points("serve"):
-            for nth in self.nths["serve"] + ((2, 4, 5) if LONG else ()):
+        for point, nths in [(point, self.nths[process]) for process in ("serve", "offset") for point in points(process)]:
+            for nth in nths + ((2, 4, 5) if LONG else ()):
                 with self.subTest(point=point, nth=nth), DponeServer() as outer:
                     server = self.start_server(outer.directory, crash_at=f"{point}:{nth}")
                     run = subprocess.Popen(pipeline.run_command(server.url, CAPTURE, *self.options, "--until-end"),
@@ -108,7 +108,7 @@ class CrashTest(unittest.TestCase):
 class FourInFlightCrashTest(CrashTest):
     """The same with several batches on their way at once, which the server holds in order."""
     options = [*OPTIONS, "--batches-in-flight", "4"]
-    nths = {"run": (3, 6), "serve": (2, 5)}
+    nths = {"run": (3, 6), "serve": (2, 5), "offset": (3,)}
 
 
 if __name__ == "__main__":
