@@ -3,13 +3,14 @@
 PREFIX ?= /usr/local
 DESTDIR ?=
 FUZZ_SECONDS ?= 60
+VERSIONS ?=
 JOBS ?= $(shell nproc)
 PRESET ?= debug
 
 .DEFAULT_GOAL := help
 .PHONY: help deps build release demo test test-unit test-integration test-performance test-sanitizers lint format \
         coverage fuzz bench captures ci install clean dev docker-build docker-server docker-test \
-        docker-test-performance docker-test-all docker-clean test-power-cuts
+        docker-test-performance docker-test-all docker-clean test-power-cuts test-postgres-versions
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "  %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -47,6 +48,9 @@ test-sanitizers: ## run the tests under AddressSanitizer + UndefinedBehaviorSani
 
 test-power-cuts: build ## cut the power 1000 times under the SQLite journal (some minutes)
 	@DPONE_LONG_TESTS=1 build/$(PRESET)/tests/unit/unit_services_test_sqlite_faults
+
+test-postgres-versions: build ## the tests with a PostgreSQL on versions 13 to 18, from the npm registry (VERSIONS="17 18" TESTS="test_live_source")
+	@PRESET=$(PRESET) scripts/postgres_versions.sh $(VERSIONS)
 
 test-performance: bench ## the benchmarks, in their short form
 

@@ -2,7 +2,7 @@
 
 #include "base/sql_quote.h"
 
-enum { MAX_SQL_BYTES = 1 << 20, OLDEST_TESTED_VERSION = 150000 };
+enum { MAX_SQL_BYTES = 1 << 20, OLDEST_TESTED_VERSION = 130000 };
 
 const char *dp_severity_text(dp_severity severity)
 {
@@ -135,6 +135,29 @@ static const struct {
      " t.tablename WHERE t.pubname = :publication AND (c.relreplident = 'n' OR (c.relreplident = 'd' AND NOT"
      " EXISTS (SELECT 1 FROM pg_index i WHERE i.indrelid = c.oid AND i.indisprimary))) AND EXISTS (SELECT 1"
      " FROM pg_publication p WHERE p.pubname = t.pubname AND (p.pubupdate OR p.pubdelete)) ORDER BY 1"},
+    /* What a column list leaves out, and since 18 every generated column that is not published. */
+    {"source.replica_identity_unpublished", NEEDS_PUBLICATION,
+     "SELECT format('table %I.%I: its replica identity has columns that publication %I leaves out: %s', "
+     "t.schemaname,"
+     " t.tablename, :publication, string_agg(quote_ident(a.attname), ', ' ORDER BY a.attnum)),"
+     " CASE WHEN bool_and(a.attgenerated = 's') THEN format('ALTER PUBLICATION %I SET "
+     "(publish_generated_columns ="
+     " stored)', :publication) ELSE format('publish the columns, or ALTER TABLE %I.%I REPLICA IDENTITY "
+     "DEFAULT',"
+     " t.schemaname, t.tablename) END"
+     " FROM (SELECT p.*, to_jsonb(p)->'attnames' AS names FROM pg_publication_tables p WHERE p.pubname ="
+     " :publication) t JOIN pg_publication p ON p.pubname = t.pubname AND (p.pubupdate OR p.pubdelete)"
+     " JOIN pg_namespace n ON n.nspname = t.schemaname JOIN pg_class c ON c.relnamespace = n.oid AND "
+     "c.relname ="
+     " t.tablename JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped"
+     " WHERE t.names IS NOT NULL AND NOT t.names @> to_jsonb(ARRAY[a.attname::text]) AND (a.attgenerated = "
+     "'' OR"
+     " current_setting('server_version_num')::int >= 180000) AND (c.relreplident = 'f' OR EXISTS (SELECT 1 "
+     "FROM"
+     " pg_index i WHERE i.indrelid = c.oid AND a.attnum = ANY (i.indkey) AND CASE c.relreplident WHEN 'd' "
+     "THEN"
+     " i.indisprimary WHEN 'i' THEN i.indisreplident ELSE false END))"
+     " GROUP BY t.schemaname, t.tablename ORDER BY 1"},
     {"source.key_missing", NEEDS_PUBLICATION,
      "SELECT format('table %I.%I has no primary key', n.nspname, c.relname), format('--unique-key "
      "%s.%s=COLUMN',"
@@ -148,7 +171,12 @@ static const struct {
      "raise"
      " max_slot_wal_keep_size' FROM pg_replication_slots s WHERE slot_name = :slot AND "
      "to_jsonb(s)->>'wal_status'"
-     " = 'unreserved'"},
+     " = 'unreserved' UNION ALL SELECT format('slot %s is not read, and is invalidated when that lasts %s s',"
+     " slot_name, g.setting), 'read it now, or raise idle_replication_slot_timeout' FROM "
+     "pg_replication_slots s,"
+     " pg_settings g WHERE slot_name = :slot AND NOT active AND to_jsonb(s)->>'invalidation_reason' IS NULL "
+     "AND"
+     " g.name = 'idle_replication_slot_timeout' AND g.setting::int > 0"},
     {"source.retained_wal", NEEDS_SLOT,
      "SELECT format('slot %s holds back %s of log', slot_name, pg_size_pretty(pg_current_wal_lsn() -"
      " restart_lsn)), 'run the pipeline, or drop the slot with SELECT pg_drop_replication_slot(' ||"
@@ -251,7 +279,7 @@ static dp_status check_version(const dp_postgres_session *session, const dp_find
     if (dp_postgres_version(session) >= OLDEST_TESTED_VERSION) return DP_STATUS_OK;
     return dp_finding_report(sink, "source.version_untested",
                              DP_SLICE_LITERAL(
-                                 "the server is older than version 15, the oldest dpone is tested with"),
+                                 "the server is older than version 13, the oldest dpone is tested with"),
                              (dp_slice){"", 0}, error);
 }
 

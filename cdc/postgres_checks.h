@@ -31,9 +31,16 @@ const char *dp_severity_text(dp_severity severity);
     X("source.publication_partial", WARNING, "the publication leaves out some operations", "")               \
     X("source.replica_identity_missing", ERROR,                                                              \
       "a published table has no replica identity: PostgreSQL refuses its UPDATE and DELETE statements", "")  \
+    X("source.replica_identity_unpublished", ERROR,                                                          \
+      "a publication leaves out columns of a replica identity: PostgreSQL refuses the table's UPDATE and "   \
+      "DELETE statements",                                                                                   \
+      "")                                                                                                    \
     X("source.key_missing", INFO,                                                                            \
       "a table has no primary key: without --unique-key the whole row is hashed", "")                        \
-    X("source.slot_at_risk", WARNING, "the slot is about to lose log that it needs", "")                     \
+    X("source.slot_at_risk", WARNING,                                                                        \
+      "the slot is about to lose log that it needs, or nobody reads it and idle_replication_slot_timeout "   \
+      "is set",                                                                                              \
+      "")                                                                                                    \
     X("source.retention_unbounded", INFO,                                                                    \
       "max_slot_wal_keep_size is unlimited: a slot that nobody reads fills the disk", "")                    \
     X("source.retained_wal", WARNING, "the slot holds back more than 1 GiB of log", "")                      \
@@ -42,7 +49,7 @@ const char *dp_severity_text(dp_severity severity);
     X("source.standby", INFO, "the server is a standby",                                                     \
       "connect to the primary, or to a standby of version 16 or later with hot_standby_feedback = on")       \
     X("source.version_untested", INFO, "the server's version is older than those dpone is tested with",      \
-      "upgrade the server to version 15 or later")                                                           \
+      "upgrade the server to version 13 or later")                                                           \
     X("server.unreachable", ERROR, "the dpone server does not answer, or not as one",                        \
       "start it with 'dpone serve --state DSN', or name another one with --server")                          \
     X("server.unchecked", INFO, "no dpone server was named, and none answers at the default address",        \

@@ -22,6 +22,7 @@ struct dp_postgres_session {
     PGconn *connection;
     char *message; /* the stream message handed out last */
     char sqlstate[8];
+    char skipped[256]; /* what the server says of a publication whose changes it leaves out, or "" */
     bool is_local;
     bool is_replication;
 };
@@ -33,7 +34,8 @@ struct dp_postgres_rows {
 /* What the text of values depends on (and with it event ids), and what must not cut a long stream. */
 static const char session_settings[] =
     " -c DateStyle=ISO -c IntervalStyle=postgres -c extra_float_digits=3 -c bytea_output=hex -c TimeZone=UTC"
-    " -c search_path= -c lc_monetary=C -c statement_timeout=0 -c lock_timeout=0";
+    " -c search_path= -c lc_monetary=C -c statement_timeout=0 -c lock_timeout=0 -c "
+    "client_min_messages=warning";
 
 /* libpq's message in one line, without the trailing newline; the password is never part of it. */
 static void set_from_text(dp_error *error, dp_status status, const char *code, const char *doing,
@@ -138,11 +140,20 @@ static dp_status adopt(PGconn *connection, dp_postgres_session **session, dp_err
     return DP_STATUS_OK;
 }
 
-/* Notices have nothing that a log of ours should repeat. */
-static void ignore_notice(void *context, const PGresult *result)
+/* Notices have nothing that a log of ours should repeat, but for one: since 18 changes from before their
+ * publication was made are left out with a mere warning. Its words are translated, its function is not. */
+static void take_notice(void *context, const PGresult *result)
 {
-    (void)context;
-    (void)result;
+    dp_postgres_session *session = context;
+    const char *function = PQresultErrorField(result, PG_DIAG_SOURCE_FUNCTION);
+    const char *text = PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY);
+    if (function == NULL || strcmp(function, "LoadPublications") != 0) return;
+    snprintf(session->skipped, sizeof session->skipped, "%s", text == NULL ? "a publication" : text);
+}
+
+static dp_status skipped(const dp_postgres_session *session, dp_error *error)
+{
+    return dp_source_blocked(error, DP_SOURCE_BLOCKER_PUBLICATION_MISSING, "%s", session->skipped);
 }
 
 dp_status dp_postgres_connect(const char *dsn, bool is_replication, dp_postgres_session **session,
@@ -166,7 +177,7 @@ dp_status dp_postgres_connect(const char *dsn, bool is_replication, dp_postgres_
     }
     if (status == DP_STATUS_OK) {
         (*session)->is_replication = is_replication;
-        PQsetNoticeReceiver((*session)->connection, ignore_notice, NULL);
+        PQsetNoticeReceiver((*session)->connection, take_notice, *session);
     }
     dp_buffer_release(&list.options);
     PQconninfoFree(given);
@@ -245,6 +256,10 @@ dp_status dp_postgres_rows_start(dp_postgres_session *session, const char *sql, 
 dp_status dp_postgres_rows_next(dp_postgres_session *session, dp_postgres_rows **rows, dp_error *error)
 {
     PGresult *result = PQgetResult(session->connection);
+    if (session->skipped[0] != '\0') {
+        PQclear(result);
+        return skipped(session, error);
+    }
     switch (PQresultStatus(result)) {
     case PGRES_SINGLE_TUPLE: *rows = (dp_postgres_rows *)result; return DP_STATUS_OK;
     case PGRES_TUPLES_OK: /* the end of the rows, and after it the end of the results */
@@ -337,6 +352,7 @@ dp_status dp_postgres_stream_next(dp_postgres_session *session, dp_slice *messag
     PQfreemem(session->message);
     session->message = NULL;
     int length = PQgetCopyData(session->connection, &session->message, 1);
+    if (session->skipped[0] != '\0') return skipped(session, error); /* told before this message */
     if (length > 0) {
         *message = (dp_slice){session->message, (size_t)length};
         return DP_STATUS_OK;

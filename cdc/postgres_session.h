@@ -3,7 +3,9 @@
  * A session runs simple queries, and may carry one replication stream (START_REPLICATION). Its settings make
  * the text of values independent of who connects: ISO dates, hexadecimal bytea, UTF8, UTC, no search path, C
  * money; they come after the DSN's own `options`, so they win. No password ever appears in an error. Belongs
- * to one thread. Results are owned by the caller; stream messages live until the next call.
+ * to one thread. A server that tells that it leaves out changes of a publication (source.publication_missing)
+ * ends the stream or the rows with BLOCKED. Results are owned by the caller; stream messages live until the
+ * next call.
  */
 #ifndef DPONE_CDC_POSTGRES_SESSION_H
 #define DPONE_CDC_POSTGRES_SESSION_H

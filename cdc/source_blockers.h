@@ -31,7 +31,8 @@
       "create it with 'dpone cdc setup'; changes since the stored offset are lost unless a snapshot or an "  \
       "artifact fills them in")                                                                              \
     X(SLOT_INVALIDATED, "source.slot_invalidated",                                                           \
-      "the server has removed log that the slot needs: max_slot_wal_keep_size or a conflict invalidated it", \
+      "the server has given the slot up: max_slot_wal_keep_size, idle_replication_slot_timeout or a "        \
+      "conflict invalidated it",                                                                             \
       "drop the slot with 'SELECT pg_drop_replication_slot(...)', create it with 'dpone cdc setup', and "    \
       "fill the gap from a snapshot")                                                                        \
     X(SLOT_IN_USE, "source.slot_in_use", "another connection reads the slot",                                \

@@ -330,7 +330,7 @@ def main():
     parser.add_argument("--only", action="append", metavar="SET", help="make this set only; may be repeated")
     arguments = parser.parse_args()
     with PostgresServer(settings={"autovacuum": "off", "lc_messages": "C"}) as server:
-        server.require_wal2json()
+        server.require_plugin("wal2json")
         output = arguments.output or os.path.join(HERE, f"postgres-{server.major_version()}")
         sets = {
             "main": (MAIN_CAPTURES, MAIN_STREAMS), "messages": (MESSAGES_CAPTURES, MESSAGES_STREAMS),

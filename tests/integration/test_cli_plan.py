@@ -153,7 +153,7 @@ class Postgres(unittest.TestCase):
         self.assertEqual(self.server.query("SELECT FROM pg_publication"), [])
 
     def test_wal2json_runs_where_it_is_installed(self):
-        self.server.require_wal2json()
+        self.server.require_plugin("wal2json")
         self.server.psql(self.plan("--slot", "json", "--plugin", "wal2json", "--table", "public.orders"))
         self.assertEqual(self.server.query("SELECT plugin FROM pg_replication_slots"), [("wal2json",)])
 

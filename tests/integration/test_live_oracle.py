@@ -31,7 +31,7 @@ class StaticLoadTest(LiveTest):
         cls.pg = PostgresServer(settings={"max_replication_slots": "60"})
         cls.addClassCleanup(cls.pg.cleanup)
         live.prepare(cls.pg)
-        for plugin in ("test_decoding", "wal2json"):
+        for plugin in filter(cls.pg.has_plugin, ("test_decoding", "wal2json")):
             cls.pg.psql(f"SELECT pg_create_logical_replication_slot('origin_{plugin}', '{plugin}')")
         live.load(cls.pg, *((320, 40) if live.LONG else (12, 8)), big=50000 if live.LONG else 500)
         cls.expected = live.oracle(cls.pg)
@@ -60,6 +60,7 @@ class StaticLoadTest(LiveTest):
                                         ("pgoutput", "sql", "tcp"), ("test_decoding", "sql", "tcp"),
                                         ("wal2json", "sql", "tcp")):
             with self.subTest(plugin=plugin, transport=transport, over=over):
+                self.pg.require_plugin(plugin)
                 name = f"{plugin}_{transport}_{over}"
                 origin = "origin" if plugin == "pgoutput" else f"origin_{plugin}"
                 slot = live.copy_slot(self.pg, name, origin)

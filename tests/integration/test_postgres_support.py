@@ -36,7 +36,7 @@ class PostgresSupport(unittest.TestCase):
 
     def test_decodes_logically_with_every_plugin(self):
         self.assertEqual(self.server.query_value("SHOW wal_level"), "logical")
-        self.server.require_wal2json()
+        self.server.require_plugin("wal2json")
         for plugin in ("pgoutput", "test_decoding", "wal2json"):
             self.server.psql(f"SELECT pg_create_logical_replication_slot('support_{plugin}', '{plugin}')")
             self.server.psql(f"SELECT pg_drop_replication_slot('support_{plugin}')")

@@ -244,6 +244,7 @@ class TablesTest(unittest.TestCase):
         self.assertEqual(batch.send(server)[0], 200)
 
     def test_a_dump_can_be_restored(self):
+        postgres.require_client("pg_dump")
         schema = new_schema()
         server = self.start(schema)
         lines = transaction(900, "0/1000", 50)
@@ -747,34 +748,9 @@ class FaultTest(unittest.TestCase):
             self.check(sender)
 
 
-class Standby(PostgresServer):
-    """A hot standby of another server."""
-
-    def __init__(self, primary):
-        super().__init__(settings={"max_connections": "100"}, start=False)  # not less than the primary
-        try:
-            subprocess.run(["rm", "-r", self.data], check=True)
-            subprocess.run(self._as_user([self.binary("pg_basebackup"), "-h", primary.socket_dir, "-p", str(primary.port),
-                                          "-U", "postgres", "-D", self.data, "--checkpoint=fast", "--no-sync", "-R"]),
-                           check=True, env=self.environment(), cwd="/")
-            self._settings["primary_conninfo"] = f"host={primary.socket_dir} port={primary.port} user=postgres"
-            self._write_settings()
-            self.start()
-        except BaseException:
-            self.cleanup()
-            raise
-
-    def _ready(self):
-        try:
-            self.query("SELECT 1")
-            return True
-        except Exception:
-            return False
-
-
 class FailoverTest(unittest.TestCase):
     def test_servers_follow_a_promotion_and_lose_nothing(self):
-        with PostgresServer(fsync=True) as primary, Standby(primary) as standby:
+        with PostgresServer(fsync=True) as primary, primary.standby() as standby:
             primary.psql("ALTER SYSTEM SET synchronous_standby_names = '*'")
             primary.psql("SELECT pg_reload_conf()")
             while primary.query_value("SELECT count(*) FROM pg_stat_replication WHERE sync_state = 'sync'") != "1":
@@ -809,7 +785,7 @@ class FailoverTest(unittest.TestCase):
             self.assertIn(503, sender.replies)
 
     def test_a_standby_is_read_but_never_written(self):
-        with Standby(postgres) as standby:
+        with postgres.standby() as standby:
             schema = new_schema()
             server = DponeServer(state=state_dsn(schema))
             server.start()

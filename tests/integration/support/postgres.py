@@ -8,8 +8,13 @@ The server runs as an unprivileged user when the caller is root (PostgreSQL refu
 temporary folder, listens on a Unix socket there and on 127.0.0.1 with a free port, and trusts every local
 connection. A watchdog process stops it and removes the folder even when the caller is killed.
 
-Only the standard library is used. Nothing is skipped: a missing program raises PostgresError with the name of the
-Debian package that holds it.
+The newest server found is used; DPONE_POSTGRES_BINDIR names the folder of another one's programs (which the unprivileged
+user must be able to read), as `make test-postgres-versions` does. Client programs that are not there are taken from the
+newest installation that has them.
+
+Only the standard library is used. A missing program raises PostgresError with the name of the Debian package that holds it.
+Nothing is skipped on the server of Debian 12; what another version lacks is skipped by `since`, `require_plugin` and
+`require_client`.
 """
 
 import csv
@@ -25,6 +30,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import unittest
 
 OUTPUT_PLUGINS = "pgoutput,test_decoding,wal2json"
 START_TIMEOUT_S = 60
@@ -55,21 +61,42 @@ class PostgresError(Exception):
     """PostgreSQL is missing, did not start, or refused a statement."""
 
 
+def _installed(program):
+    """The folders under /usr/lib/postgresql that have the program, newest first."""
+    found = [(int(re.search(r"/postgresql/(\d+)/", path).group(1)), os.path.dirname(path))
+             for path in glob.glob(f"/usr/lib/postgresql/[0-9]*/bin/{program}") if os.access(path, os.X_OK)]
+    return [folder for _, folder in sorted(found, reverse=True)]
+
+
 def find_bindir():
-    """The folder with the newest PostgreSQL server programs."""
-    candidates = []
-    for path in glob.glob("/usr/lib/postgresql/*/bin/initdb"):
-        version = re.search(r"/postgresql/(\d+)/", path)
-        if version and os.access(os.path.join(os.path.dirname(path), "postgres"), os.X_OK):
-            candidates.append((int(version.group(1)), os.path.dirname(path)))
-    if candidates:
-        return max(candidates)[1]
+    """The folder with the server programs to test with."""
+    given = os.environ.get("DPONE_POSTGRES_BINDIR")
+    if given:
+        for program in ("initdb", "postgres"):
+            if not os.access(os.path.join(given, program), os.X_OK):
+                raise PostgresError(f"DPONE_POSTGRES_BINDIR: there is no program {program} in {given}")
+        return given
+    for folder in _installed("initdb"):
+        if os.access(os.path.join(folder, "postgres"), os.X_OK):
+            return folder
     if shutil.which("pg_config"):
         bindir = subprocess.run(["pg_config", "--bindir"], capture_output=True, text=True, check=True).stdout.strip()
         if os.access(os.path.join(bindir, "initdb"), os.X_OK):
             return bindir
     raise PostgresError("no PostgreSQL server programs under /usr/lib/postgresql/*/bin nor in `pg_config --bindir`: "
                         "install the Debian package postgresql (it brings postgresql-15 on Debian 12)")
+
+
+def major_version():
+    """Of the server to test with."""
+    done = subprocess.run([os.path.join(find_bindir(), "postgres"), "--version"], capture_output=True, text=True, check=True)
+    return int(re.search(r"PostgreSQL\) (\d+)", done.stdout).group(1))
+
+
+def since(version, what):
+    """Decorates a test of something that older servers do not have."""
+    found = major_version()
+    return unittest.skipIf(found < version, f"{what}: since PostgreSQL {version}, this is {found}")
 
 
 def _unprivileged_user():
@@ -143,10 +170,17 @@ class PostgresServer:
 
     def binary(self, name):
         """The path of one of PostgreSQL's programs, as in binary("pg_recvlogical")."""
-        path = os.path.join(self.bindir, name)
-        if not os.access(path, os.X_OK):
-            raise PostgresError(f"{path} is missing: install the Debian packages postgresql and postgresql-client")
-        return path
+        for folder in (self.bindir, *_installed(name)):
+            path = os.path.join(folder, name)
+            if os.access(path, os.X_OK):
+                return path
+        raise PostgresError(f"{name} is missing in {self.bindir}: install the Debian packages postgresql and postgresql-client")
+
+    def require_client(self, name):
+        """Skips the test when the program is older than the server, which it would refuse."""
+        text = subprocess.run([self.binary(name), "--version"], capture_output=True, text=True, check=True).stdout
+        if int(re.search(r"\) (\d+)", text).group(1)) < self.major_version():
+            raise unittest.SkipTest(f"{text.strip()} refuses servers of version {self.major_version()}")
 
     def version(self):
         """As in "PostgreSQL 15.20 (Debian 15.20-0+deb12u1)"."""
@@ -156,17 +190,21 @@ class PostgresServer:
     def major_version(self):
         return int(re.search(r"PostgreSQL (\d+)", self.version()).group(1))
 
-    def has_wal2json(self):
-        libraries = [os.path.join(self.bindir, "..", "lib")]
+    def has_plugin(self, name):
+        libraries = [os.path.join(self.bindir, "..", "lib"), os.path.join(self.bindir, "..", "lib", "postgresql")]
         if os.access(os.path.join(self.bindir, "pg_config"), os.X_OK):
             libraries.append(subprocess.run([os.path.join(self.bindir, "pg_config"), "--pkglibdir"],
                                             capture_output=True, text=True, check=True).stdout.strip())
-        return any(os.path.exists(os.path.join(folder, "wal2json.so")) for folder in libraries)
+        return any(os.path.exists(os.path.join(folder, name + ".so")) for folder in libraries)
 
-    def require_wal2json(self):
-        if not self.has_wal2json():
-            raise PostgresError("the output plugin wal2json is missing: install the Debian package "
-                                f"postgresql-{self.major_version()}-wal2json")
+    def require_plugin(self, name):
+        """Skips the test when a server that was named by hand lacks the output plugin."""
+        if self.has_plugin(name):
+            return
+        if os.environ.get("DPONE_POSTGRES_BINDIR"):
+            raise unittest.SkipTest(f"{self.bindir} has no output plugin {name}")
+        raise PostgresError(f"the output plugin {name} is missing: install the Debian package "
+                            f"postgresql-{self.major_version()}-{name}")
 
     # Life
 
@@ -203,21 +241,34 @@ class PostgresServer:
         self.stop(mode)
         self.start()
 
-    def standby(self):
-        """A standby of this server, taken by pg_basebackup, running and streaming."""
-        other = PostgresServer(settings={name: value for name, value in self._settings.items()
-                                         if name not in ("unix_socket_directories", "port")}, start=False)
-        shutil.rmtree(other.data)
-        done = subprocess.run(self._as_user([self.binary("pg_basebackup"), "-D", other.data, "-d", self.dsn(), "-X", "stream",
-                                             "-c", "fast", "--no-sync"]), env=self.environment(), cwd="/", capture_output=True, text=True)
-        if done.returncode != 0:
-            raise PostgresError(f"pg_basebackup failed:\n{done.stderr}")
-        with open(os.path.join(other.data, "standby.signal"), "w", encoding="ascii"):
-            pass
-        other._settings["primary_conninfo"] = f"host=127.0.0.1 port={self.port} user=postgres"
-        other._write_settings()
-        other.start()
+    def standby(self, settings=None):
+        """A standby of this server, running and streaming; settings are further ones of its own."""
+        other = PostgresServer(settings={**{name: value for name, value in self._settings.items()
+                                            if name not in ("unix_socket_directories", "port")}, **(settings or {})}, start=False)
+        try:
+            self._copy_while_running(other)
+            other._settings["primary_conninfo"] = f"host=127.0.0.1 port={self.port} user=postgres dbname=postgres"
+            other._write_settings()
+            other.start()
+        except BaseException:
+            other.cleanup()
+            raise
         return other
+
+    def _copy_while_running(self, other):
+        """What pg_basebackup does, which refuses servers that are newer than itself."""
+        begin, end = (("pg_start_backup('copy', true, false)", "pg_stop_backup(false, false)") if self.major_version() < 15 else
+                      ("pg_backup_start('copy', true)", "pg_backup_stop(false)"))
+        shutil.rmtree(other.data)
+        # Files that go away meanwhile make cp complain, and are not missed.
+        label = self.psql(f"SELECT {begin} \\g /dev/null\n\\! cp -a {self.data} {other.data} 2>/dev/null\n"
+                          f"SELECT labelfile FROM {end}", ["-At"])
+        for name in ("postmaster.pid", "postmaster.opts"):
+            os.remove(os.path.join(other.data, name))
+        for folder in glob.glob(os.path.join(other.data, "pg_replslot", "*")):
+            shutil.rmtree(folder)
+        other._write_file("backup_label", label)
+        other._write_file("standby.signal", "")
 
     def start_alone(self):
         """A standby that does not find its primary any more."""
@@ -324,8 +375,7 @@ class PostgresServer:
                 "--", *command]
 
     def _initdb(self, fsync):
-        command = [self.binary("initdb"), "-D", self.data, "-U", "postgres", "-A", "trust", "-E", "UTF8",
-                   "--locale=C", "--no-instructions"]
+        command = [self.binary("initdb"), "-D", self.data, "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C"]
         if not fsync:
             command.append("--no-sync")
         done = subprocess.run(self._as_user(command), env=self.environment(), cwd="/", capture_output=True, text=True)
@@ -362,11 +412,16 @@ class PostgresServer:
         return done.returncode == 0
 
     def _write_settings(self):
-        path = os.path.join(self.data, "postgresql.auto.conf")
+        lines = []
+        for name, value in {**self._settings, "port": self.port}.items():
+            quoted = str(value).replace("'", "''")
+            lines.append(f"{name} = '{quoted}'\n")
+        self._write_file("postgresql.auto.conf", "".join(lines))
+
+    def _write_file(self, name, text):
+        path = os.path.join(self.data, name)
         with open(path, "w", encoding="utf-8") as file:
-            for name, value in {**self._settings, "port": self.port}.items():
-                quoted = str(value).replace("'", "''")
-                file.write(f"{name} = '{quoted}'\n")
+            file.write(text)
         if self._user is not None:
             os.chown(path, self._user.pw_uid, self._user.pw_gid)
 
