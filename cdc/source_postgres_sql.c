@@ -57,13 +57,14 @@ static void put_publication(dp_buffer *out, const char *name)
     dp_buffer_release(&quoted);
 }
 
-static void build_peek(const sql_source *source, dp_buffer *sql)
+/* `bounds`: up to which position and how many rows. */
+static void build_peek(const sql_source *source, const char *bounds, dp_buffer *sql)
 {
     bool is_binary = source->link.plugin == DP_PLUGIN_PGOUTPUT;
     dp_buffer_append_format(sql, "SELECT lsn, xid, data FROM pg_logical_slot_peek_%schanges(",
                             is_binary ? "binary_" : "");
     dp_sql_put_literal(sql, dp_slice_of_text(source->slot));
-    dp_buffer_append_format(sql, ", NULL, %d", PEEK_ROWS);
+    dp_buffer_append_format(sql, ", %s", bounds);
     const dp_plugin_option *option = dp_plugin_options(source->link.plugin, !source->is_plain);
     for (; option->name != NULL; option++) {
         dp_buffer_append_format(sql, ", '%s', ", option->name);
@@ -117,8 +118,10 @@ static dp_status deliver(sql_source *source, const dp_postgres_rows *row, const 
 static dp_status peek(sql_source *source, const dp_record_sink *sink, size_t *row_count, bool *is_sink_fault,
                       dp_error *error)
 {
+    char bounds[32];
     dp_buffer sql = DP_BUFFER_INIT(MAX_SQL_BYTES);
-    build_peek(source, &sql);
+    snprintf(bounds, sizeof bounds, "NULL, %d", PEEK_ROWS);
+    build_peek(source, bounds, &sql);
     const char *text = dp_buffer_text(&sql);
     dp_status status = text == NULL ? dp_error_no_memory(error, "a statement")
                                     : dp_postgres_rows_start(source->link.session, text, error);
@@ -138,10 +141,15 @@ static dp_status peek(sql_source *source, const dp_record_sink *sink, size_t *ro
 /* --- the interface
  * ------------------------------------------------------------------------------------------------ */
 
+static bool is_unknown_option_of(const sql_source *source, const dp_error *cause)
+{
+    return source->link.plugin == DP_PLUGIN_WAL2JSON_2 && !source->is_plain &&
+           strstr(cause->message, "is unknown") != NULL;
+}
+
 static dp_status lose(sql_source *source, const dp_error *cause, dp_error *error)
 {
-    bool is_unknown_option = source->link.plugin == DP_PLUGIN_WAL2JSON_2 && !source->is_plain &&
-                             strstr(cause->message, "is unknown") != NULL;
+    bool is_unknown_option = is_unknown_option_of(source, cause);
     source->is_plain |= is_unknown_option;
     dp_error explained = DP_ERROR_INIT;
     dp_postgres_explain_start(dp_postgres_sqlstate(source->link.session), source->link.options.slot, cause,
@@ -258,10 +266,21 @@ static void sql_close(void *self)
     free(source);
 }
 
-/* A copy begins where the slot stands now, which may be further than when it was looked at. */
-static dp_status copy_slot(sql_source *source, dp_lsn *begin, dp_error *error)
+/* A copy does not outlive an error of its session, and a later one may begin further on: whether the plugin
+ * refuses the richer options is asked before anything is read. The peek ends at its first record. */
+static void learn_options(sql_source *source)
 {
-    dp_postgres_slot copy = {.exists = false};
+    dp_error cause = DP_ERROR_INIT;
+    dp_buffer sql = DP_BUFFER_INIT(MAX_SQL_BYTES);
+    build_peek(source, "'0/1', NULL", &sql);
+    const char *statement = dp_buffer_text(&sql);
+    if (statement != NULL) dp_postgres_query(source->link.session, statement, NULL, &cause);
+    source->is_plain |= is_unknown_option_of(source, &cause);
+    dp_buffer_release(&sql);
+}
+
+static dp_status make_copy(sql_source *source, dp_error *error)
+{
     dp_buffer sql = DP_BUFFER_INIT(MAX_SQL_BYTES);
     snprintf(source->slot, sizeof source->slot, "dpone_copy_%ld_%llx", (long)getpid(),
              (unsigned long long)dp_clock_monotonic_us());
@@ -276,8 +295,20 @@ static dp_status copy_slot(sql_source *source, dp_lsn *begin, dp_error *error)
         dp_error_while(error, "making a temporary copy of the slot");
         dp_error_hint(error, "it needs one free replication slot (max_replication_slots), and is dropped "
                              "when the command ends");
-        return status;
     }
+    return status;
+}
+
+/* A copy begins where the slot stands now, which may be further than when it was looked at. */
+static dp_status copy_slot(sql_source *source, dp_lsn *begin, dp_error *error)
+{
+    dp_postgres_slot copy = {.exists = false};
+    dp_status status = make_copy(source, error);
+    if (status == DP_STATUS_OK && source->link.plugin == DP_PLUGIN_WAL2JSON_2) {
+        learn_options(source);
+        if (source->is_plain) status = make_copy(source, error);
+    }
+    if (status != DP_STATUS_OK) return status;
     status = dp_postgres_read_slot(source->link.session, source->slot, &copy, error);
     *begin = copy.confirmed;
     return status;

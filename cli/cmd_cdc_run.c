@@ -438,12 +438,13 @@ static dp_status run_command(dp_invocation *invocation, int *exit_code, dp_error
         resources.stream = &run.stream;
         status = announce(invocation, &resources, &run.stream, error);
         if (status == DP_STATUS_OK) status = start_monitor(invocation, &resources, &line, &run, error);
-        if (status == DP_STATUS_OK)
-            status = dp_cdc_run(&run, &resources.source, &resources.sink, &summary, error);
+        bool has_begun = status == DP_STATUS_OK;
+        if (has_begun) status = dp_cdc_run(&run, &resources.source, &resources.sink, &summary, error);
         if (line.is_shown) fputc('\n', stderr);
         dp_stream_warn_of_nulls(summary.doubtful_null_count);
         dp_error print_error = DP_ERROR_INIT;
-        dp_status printed = print_summary(&summary, &print_error);
+        dp_status printed = DP_STATUS_OK;
+        if (has_begun && status != DP_STATUS_USAGE) printed = print_summary(&summary, &print_error);
         if (status == DP_STATUS_OK && printed != DP_STATUS_OK) {
             status = printed;
             *error = print_error;

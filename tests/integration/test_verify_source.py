@@ -29,7 +29,8 @@ class VerifySourceTest(unittest.TestCase):
         cls.pg.psql("CREATE TABLE orders (id bigint PRIMARY KEY, note text, amount numeric(10,2));"
                     "CREATE TABLE plain (note text); ALTER TABLE plain REPLICA IDENTITY FULL;"
                     "CREATE PUBLICATION dpone FOR TABLE orders, plain;")
-        for slot, plugin in (("dpone", "pgoutput"), ("kept", "pgoutput"), ("text", "test_decoding")):
+        cls.pg.require_wal2json()
+        for slot, plugin in (("dpone", "pgoutput"), ("kept", "pgoutput"), ("text", "test_decoding"), ("json", "wal2json")):
             cls.pg.psql(f"SELECT pg_create_logical_replication_slot('{slot}', '{plugin}')")
         for turn in range(30):
             cls.pg.psql(f"BEGIN; INSERT INTO orders SELECT {turn} * 100 + g, 'n' || g, g FROM generate_series(1, 5) g;"
@@ -77,8 +78,11 @@ class VerifySourceTest(unittest.TestCase):
         self.assertEqual((result["verified"], result["source"]["compared_transactions"], result["source"]["compared_events"]),
                          (True, 30, 240))
         self.assertEqual(self.verify(self.whole, publication=())[0], 0, "publication and keys come from the manifest")
-        code, result, errors = self.verify(self.whole, "text")
-        self.assertEqual((code, result["findings"]), (0, []), errors)
+        for slot in ("text", "json"):
+            with self.subTest(slot=slot):
+                code, result, errors = self.verify(self.whole, slot)
+                self.assertEqual(code, 0, errors)
+                self.assertEqual((result["findings"], result["source"]["compared_events"]), ([], 240))
 
     def test_also_while_a_pipeline_reads_the_slot(self):
         reader = subprocess.Popen([self.pg.binary("pg_recvlogical"), "-d", self.pg.dsn(), "--slot", "text", "--start", "-f", "/dev/null", "--no-loop",
@@ -119,9 +123,10 @@ class VerifySourceTest(unittest.TestCase):
             commit["count"] += 1
             return lines[:at] + [text(line), text(commit)] + lines[at + 1:]
 
-        for tamper, code, line in ((drop, "missing_from_artifact", None), (change, "differs_from_source", 3), (invent, "not_in_source", 9)):
-            with self.subTest(code=code):
-                exit_code, result, errors = self.verify(self.tampered(tamper), "kept", *KEY)
+        for slot, tamper, code, line in (("kept", drop, "missing_from_artifact", None), ("text", change, "differs_from_source", 3),
+                                         ("json", invent, "not_in_source", 9)):
+            with self.subTest(code=code, slot=slot):
+                exit_code, result, errors = self.verify(self.tampered(tamper), slot, *KEY)
                 self.assertEqual(exit_code, 4, errors)
                 self.assertEqual([(one["code"], one["line"]) for one in result["findings"]], [(code, line)], result)
                 self.assertIn("public.", result["findings"][0]["detail"])
