@@ -6,6 +6,7 @@ preset=$1
 shift
 mkdir -p build
 log=build/$preset.log
+echo "building preset '$preset' (log: $log)" >&2
 if ! { cmake --preset "$preset" "$@" && cmake --build --preset "$preset"; } >"$log" 2>&1; then
   tail -n 60 "$log" >&2
   echo "build of preset '$preset' failed; the whole log is in $log" >&2
