@@ -6,6 +6,11 @@ FUZZ_SECONDS ?= 60
 VERSIONS ?=
 JOBS ?= $(shell nproc)
 PRESET ?= debug
+# make docker-test DOCKER=podman works too; Compose is the engine's plugin where it has one, otherwise its own program.
+DOCKER ?= docker
+COMPOSE ?= $(shell $(DOCKER) compose version >/dev/null 2>&1 && echo $(DOCKER) compose || echo $(DOCKER)-compose)
+DPONE_PORT ?= 8000
+export DPONE_PORT
 
 .DEFAULT_GOAL := help
 .PHONY: help deps build release demo test test-unit test-integration test-performance test-sanitizers lint format \
@@ -84,24 +89,27 @@ ci: lint test test-sanitizers ## everything .ci/run checks, but for installing
 	@$(MAKE) --no-print-directory demo
 	@$(MAKE) --no-print-directory fuzz FUZZ_SECONDS=5
 
-docker-build: ## build the container image (needs a Docker engine)
-	@docker build -f docker/Dockerfile -t dpone .
+docker-build: ## build the container image (needs a running engine; DOCKER=podman for Podman)
+	@$(DOCKER) build $(if $(findstring podman,$(DOCKER)),--format docker) -f docker/Dockerfile -t dpone .
 
-docker-server: docker-build ## run the test server in a container, in the foreground
-	@docker compose -f docker/docker-compose.yml up test-server
+compose = $(COMPOSE) -p dpone -f docker/docker-compose.yml
+
+docker-server: docker-build ## run the test server in a container, in the foreground, on DPONE_PORT (default 8000)
+	@$(compose) up test-server
 
 docker-test: docker-build ## run the specification's example flow against the server in a container
-	@docker compose -f docker/docker-compose.yml up -d --wait test-server
-	@scripts/example_flow.sh http://127.0.0.1:8000; code=$$?; docker compose -f docker/docker-compose.yml down; exit $$code
+	@$(compose) up -d test-server
+	@scripts/example_flow.sh http://127.0.0.1:$(DPONE_PORT); code=$$?; $(compose) down; exit $$code
 
 docker-test-performance: docker-build ## wrk against the server in a container
-	@docker compose -f docker/docker-compose.yml --profile load-test up --abort-on-container-exit load-test
+	@$(compose) --profile load-test up --exit-code-from load-test load-test; code=$$?; \
+	 $(compose) --profile load-test down; exit $$code
 
 docker-test-all: docker-test docker-test-performance ## both
 
 docker-clean: ## remove the containers, the volume and the image
-	@docker compose -f docker/docker-compose.yml --profile dev --profile load-test down --volumes --remove-orphans
-	@docker image rm -f dpone
+	@$(compose) --profile dev --profile load-test down --volumes --remove-orphans
+	@$(DOCKER) image rm -f dpone
 
 install: release ## install to PREFIX (default /usr/local): program, library, headers, man pages, completion
 	@DESTDIR=$(DESTDIR) cmake --install build/release --prefix $(PREFIX)
