@@ -5,7 +5,8 @@
  *   bench_client SECONDS CASE bare|ours   one side of case 0, 1, ... alone, for a profiler
  *
  * Both talk to one minimal peer in this process (an epoll thread that answers 60 bytes of JSON). Bare libcurl
- * means a handle whose options are set once for the same bytes on the wire, its reply collected in memory.
+ * means a handle whose options are set once for the same bytes on the wire, the head and the body of its
+ * reply collected in memory: curl_easy_perform for one connection, the multi interface for several in flight.
  * The two take turns in short rounds, since the machine's speed changes from minute to minute: only the ratio
  * of a round counts, and the medians of the rounds are printed.
  */
@@ -164,9 +165,14 @@ static size_t collect(char *data, size_t size, size_t count, void *context)
     return size * count;
 }
 
+typedef struct bare_reply {
+    dp_buffer head;
+    dp_buffer body;
+} bare_reply;
+
 typedef struct bare {
     CURL *easy[IN_FLIGHT];
-    dp_buffer replies[IN_FLIGHT];
+    bare_reply replies[IN_FLIGHT];
     CURLM *multi;
     struct curl_slist *headers;
 } bare;
@@ -179,14 +185,16 @@ static void bare_open(bare *self, const bench_case *what)
     self->multi = curl_multi_init();
     for (int i = 0; i < IN_FLIGHT; i++) {
         CURL *easy = self->easy[i] = curl_easy_init();
-        self->replies[i] = (dp_buffer)DP_BUFFER_INIT(1 << 20);
+        self->replies[i] = (bare_reply){DP_BUFFER_INIT(1 << 20), DP_BUFFER_INIT(1 << 20)};
         curl_easy_setopt(easy, CURLOPT_URL, url);
         curl_easy_setopt(easy, CURLOPT_PROXY, "");
         curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
         curl_easy_setopt(easy, CURLOPT_USERAGENT, "dpone/" DPONE_VERSION);
         curl_easy_setopt(easy, CURLOPT_HTTPHEADER, self->headers);
         curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, collect);
-        curl_easy_setopt(easy, CURLOPT_WRITEDATA, &self->replies[i]);
+        curl_easy_setopt(easy, CURLOPT_WRITEDATA, &self->replies[i].body);
+        curl_easy_setopt(easy, CURLOPT_HEADERFUNCTION, collect);
+        curl_easy_setopt(easy, CURLOPT_HEADERDATA, &self->replies[i].head);
         if (what->body_bytes == 0) continue;
         curl_easy_setopt(easy, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)what->body_bytes);
         curl_easy_setopt(easy, CURLOPT_POSTFIELDS, body);
@@ -197,19 +205,30 @@ static void bare_close(bare *self)
 {
     for (int i = 0; i < IN_FLIGHT; i++) {
         curl_easy_cleanup(self->easy[i]);
-        dp_buffer_release(&self->replies[i]);
+        dp_buffer_release(&self->replies[i].head);
+        dp_buffer_release(&self->replies[i].body);
     }
     curl_multi_cleanup(self->multi);
     curl_slist_free_all(self->headers);
+}
+
+static void bare_clear(bare_reply *reply)
+{
+    dp_buffer_clear(&reply->head);
+    dp_buffer_clear(&reply->body);
+}
+
+static bool bare_is_whole(const bare_reply *reply, CURLcode code)
+{
+    return code == CURLE_OK && reply->head.length > 0 && reply->body.length == 60;
 }
 
 static uint64_t bare_run_one(bare *self, int64_t until_us)
 {
     uint64_t count = 0;
     while (dp_clock_monotonic_us() < until_us) {
-        dp_buffer_clear(&self->replies[0]);
-        if (curl_easy_perform(self->easy[0]) != CURLE_OK || self->replies[0].length != 60)
-            fail("bare request");
+        bare_clear(&self->replies[0]);
+        if (!bare_is_whole(&self->replies[0], curl_easy_perform(self->easy[0]))) fail("bare request");
         count++;
     }
     return count;
@@ -220,7 +239,7 @@ static uint64_t bare_run_many(bare *self, int64_t until_us)
     uint64_t count = 0;
     int running = 0;
     for (int i = 0; i < IN_FLIGHT; i++) {
-        dp_buffer_clear(&self->replies[i]);
+        bare_clear(&self->replies[i]);
         curl_easy_setopt(self->easy[i], CURLOPT_PRIVATE, &self->replies[i]);
         curl_multi_add_handle(self->multi, self->easy[i]);
     }
@@ -232,13 +251,13 @@ static uint64_t bare_run_many(bare *self, int64_t until_us)
         bool any = false;
         while ((message = curl_multi_info_read(self->multi, &queued)) != NULL) {
             CURL *easy = message->easy_handle;
-            dp_buffer *reply = NULL;
+            bare_reply *reply = NULL;
             curl_easy_getinfo(easy, CURLINFO_PRIVATE, (char **)&reply);
-            if (message->data.result != CURLE_OK || reply->length != 60) fail("bare request");
+            if (!bare_is_whole(reply, message->data.result)) fail("bare request");
             count++;
             any = true;
             curl_multi_remove_handle(self->multi, easy);
-            dp_buffer_clear(reply);
+            bare_clear(reply);
             if (dp_clock_monotonic_us() < until_us) {
                 curl_multi_add_handle(self->multi, easy);
             } else {

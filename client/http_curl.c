@@ -36,6 +36,7 @@ struct dp_transport_handle {
     method_shape shape;
     char *url; /* what CURLOPT_URL holds now */
     size_t url_capacity;
+    CURLU *parsed_url;  /* the same; set, libcurl need not parse and print it again for every request */
     bool head_complete; /* the empty line after the fields has been seen */
     bool request_begun; /* connected, the request is being sent */
     bool source_ended;
@@ -335,6 +336,7 @@ static void handle_free(dp_transport_handle *handle)
 {
     if (handle == NULL) return;
     curl_easy_cleanup(handle->easy);
+    curl_url_cleanup(handle->parsed_url);
     free(handle->url);
     free(handle);
 }
@@ -386,6 +388,17 @@ static void give_handle_back(dp_transport_handle *handle)
 
 /* --- starting an exchange --- */
 
+/* A URL that cannot be parsed is left to libcurl, which ends the transfer with the reason. */
+static bool set_parsed_url(dp_transport_handle *handle, const char *url)
+{
+    if (handle->parsed_url == NULL) handle->parsed_url = curl_url();
+    if (handle->parsed_url == NULL) return false;
+    CURLUcode code = curl_url_set(handle->parsed_url, CURLUPART_URL, url, 0);
+    if (code == CURLUE_OUT_OF_MEMORY) return false;
+    return curl_easy_setopt(handle->easy, CURLOPT_CURLU, code == CURLUE_OK ? handle->parsed_url : NULL) ==
+           CURLE_OK;
+}
+
 static bool set_url(dp_transport_handle *handle, const char *url)
 {
     if (handle->url != NULL && strcmp(handle->url, url) == 0) return true;
@@ -403,7 +416,8 @@ static bool set_url(dp_transport_handle *handle, const char *url)
     bool may_share = secure || handle->channel->config->http_version == DP_CLIENT_HTTP_2_CLEARTEXT;
     if (curl_easy_setopt(handle->easy, CURLOPT_URL, url) != CURLE_OK ||
         curl_easy_setopt(handle->easy, CURLOPT_REDIR_PROTOCOLS_STR, redirects) != CURLE_OK ||
-        curl_easy_setopt(handle->easy, CURLOPT_PIPEWAIT, may_share ? 1L : 0L) != CURLE_OK) {
+        curl_easy_setopt(handle->easy, CURLOPT_PIPEWAIT, may_share ? 1L : 0L) != CURLE_OK ||
+        !set_parsed_url(handle, url)) {
         return false;
     }
     memcpy(handle->url, url, bytes);
