@@ -55,7 +55,8 @@ struct dp_transport_channel {
     dp_transport_handle *idle;
     dp_transport_exchange *ended_first;
     dp_transport_exchange *ended_last;
-    bool perform_due;
+    size_t active_count;
+    size_t new_count; /* of them, started and not yet on their way */
     bool http_2_seen;
     bool http_1_over_tls_seen;
     open_socket *sockets;
@@ -364,6 +365,7 @@ static dp_transport_handle *take_handle(dp_transport_channel *channel)
         handle = handle_new(channel);
         if (handle == NULL) return NULL;
     }
+    channel->active_count++;
     handle->previous = NULL;
     handle->next = channel->active;
     if (channel->active != NULL) channel->active->previous = handle;
@@ -374,6 +376,7 @@ static dp_transport_handle *take_handle(dp_transport_channel *channel)
 static void give_handle_back(dp_transport_handle *handle)
 {
     dp_transport_channel *channel = handle->channel;
+    channel->active_count--;
     if (handle->previous == NULL) {
         channel->active = handle->next;
     } else {
@@ -525,7 +528,7 @@ bool dp_transport_start(dp_transport_channel *channel, dp_transport_exchange *ex
         give_handle_back(handle);
         return cannot_start(exchange);
     }
-    channel->perform_due = true;
+    channel->new_count++;
     return true;
 }
 
@@ -647,7 +650,7 @@ static bool start_again(dp_transport_handle *handle)
     dp_transport_channel *channel = handle->channel;
     handle->connection_spoilt = false;
     handle->error_text[0] = '\0';
-    channel->perform_due = true;
+    channel->new_count++;
     curl_multi_remove_handle(channel->multi, handle->easy);
     return curl_multi_add_handle(channel->multi, handle->easy) == CURLM_OK;
 }
@@ -759,7 +762,7 @@ static int64_t end_the_overdue(dp_transport_channel *channel, int64_t now_us)
 static void perform(dp_transport_channel *channel)
 {
     int running = 0;
-    channel->perform_due = false;
+    channel->new_count = 0;
     curl_multi_perform(channel->multi, &running);
     collect_ended(channel);
 }
@@ -775,7 +778,7 @@ static int poll_timeout_ms(int64_t until_us, int64_t now_us)
 void dp_transport_run(dp_transport_channel *channel, int extra_fd, int64_t until_us, bool *extra_ready)
 {
     *extra_ready = false;
-    if (channel->perform_due) perform(channel);
+    if (channel->new_count > 0) perform(channel);
     bool ended = channel->ended_first != NULL;
     if (ended && extra_fd < 0) return;
     int64_t now_us = dp_clock_monotonic_us();
@@ -791,11 +794,16 @@ void dp_transport_run(dp_transport_channel *channel, int extra_fd, int64_t until
     if (channel->active != NULL) end_the_overdue(channel, dp_clock_monotonic_us());
 }
 
-/* A new handle's timer is due at once, so this runs what is new and nothing else. */
+/* A new handle's timer is due at once, so running the timers runs what is new and nothing else. Where that is
+ * most of what there is, looking at everything is cheaper: no list of sockets to keep. */
 void dp_transport_kick(dp_transport_channel *channel)
 {
     int running = 0;
-    channel->perform_due = false;
+    if (2 * channel->new_count >= channel->active_count) {
+        perform(channel);
+        return;
+    }
+    channel->new_count = 0;
     curl_multi_socket_action(channel->multi, CURL_SOCKET_TIMEOUT, 0, &running);
     collect_ended(channel);
 }
