@@ -1,8 +1,12 @@
 /* Ingestion into a PostgreSQL journal beside a bare COPY of the same rows into the same table, at several
- * batch sizes, in one run: only the ratios count. With a third argument also what one event costs while the
- * journal grows to so many million. bench/journal_postgres.py starts a server for it.
+ * batch sizes, in one run: only the ratios count. Both take turns of half a second, and the medians are
+ * printed. The bare COPY is what a careful loader does: BEGIN, one COPY of rows that are ready, COMMIT, each
+ * waited for, on one connection, with the durability of ingestion. bench/journal_postgres.py starts a server
+ * for it.
  *
- *   bench_journal_postgres DSN [MILLIONS]
+ *   bench_journal_postgres DSN compare [EVENTS A BATCH...]
+ *   bench_journal_postgres DSN streams              (several side by side)
+ *   bench_journal_postgres DSN grow MILLIONS        (what one event costs while the journal grows)
  */
 #include <libpq-fe.h>
 #include <pthread.h>
@@ -13,7 +17,9 @@
 #include "services/journal_api.h"
 #include "tests/unit/support/batch_builder.h"
 
-#define ROUND_US               1500000
+#define STREAMS_ROUND_US       1500000
+#define TURN_US                500000
+#define TURN_COUNT             5
 #define MAX_ROWS_A_TRANSACTION 100
 
 static void fail(const char *what, const char *why)
@@ -82,7 +88,7 @@ static double copy_round(PGconn *connection, unsigned count)
     execute(connection, "TRUNCATE etl_state.dpone_event", PGRES_COMMAND_OK);
     execute(connection, "SELECT etl_state.dpone_event_add_partition(1, part) FROM generate_series(0, 3) part",
             PGRES_TUPLES_OK);
-    while (spent_us < ROUND_US) {
+    while (spent_us < TURN_US) {
         copy_rows(&rows, number, count);
         int64_t start_us = dp_clock_monotonic_us();
         execute(connection, "BEGIN", PGRES_COMMAND_OK);
@@ -169,28 +175,48 @@ static double ingest_round(ingestion *self, PGconn *connection, unsigned count)
             "etl_state.dpone_stream",
             PGRES_COMMAND_OK);
     self->number = 1;
-    while (spent_us < ROUND_US) {
+    ingest_batch(self, count); /* makes the stream and its partition, which the bare COPY finds made */
+    while (spent_us < TURN_US) {
         spent_us += ingest_batch(self, count);
         stored += count;
     }
     return (double)stored * 1e6 / (double)spent_us;
 }
 
-static void compare(ingestion *self, PGconn *connection)
+static int by_value(const void *left, const void *right)
 {
-    static const unsigned sizes[] = {1, 100, 1000, 10000};
+    const double *one = left;
+    const double *other = right;
+    return (*one > *other) - (*one < *other);
+}
+
+static double median(double values[TURN_COUNT])
+{
+    qsort(values, TURN_COUNT, sizeof values[0], by_value);
+    return values[TURN_COUNT / 2];
+}
+
+static void compare(ingestion *self, PGconn *connection, unsigned count)
+{
+    double copy[TURN_COUNT];
+    double ingest[TURN_COUNT];
+    double ratio[TURN_COUNT];
+    for (size_t turn = 0; turn < TURN_COUNT; turn++) {
+        copy[turn] = copy_round(connection, count);
+        ingest[turn] = ingest_round(self, connection, count);
+        ratio[turn] = ingest[turn] / copy[turn];
+    }
+    printf("%10u %16.0f %16.0f %8.2f", count, median(copy), median(ingest), median(ratio));
+    printf("  %.2f to %.2f\n", ratio[0], ratio[TURN_COUNT - 1]);
+    fflush(stdout);
+}
+
+static void compare_all(ingestion *self, PGconn *connection, char **sizes)
+{
+    static char *all[] = {"1", "100", "1000", "10000", NULL};
     printf("%10s %16s %16s %8s\n", "events", "bare COPY/s", "ingestion/s", "ratio");
-    for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
-        double copy = 0;
-        double ingest = 0;
-        for (int round = 0; round < 2; round++) {
-            double rate = copy_round(connection, sizes[i]);
-            if (rate > copy) copy = rate;
-            rate = ingest_round(self, connection, sizes[i]);
-            if (rate > ingest) ingest = rate;
-        }
-        printf("%10u %16.0f %16.0f %8.2f\n", sizes[i], copy, ingest, ingest / copy);
-        fflush(stdout);
+    for (char **size = *sizes == NULL ? all : sizes; *size != NULL; size++) {
+        compare(self, connection, (unsigned)strtoul(*size, NULL, 10));
     }
 }
 
@@ -225,7 +251,7 @@ static double streams_round(dp_journal_api *api, unsigned count)
     for (unsigned i = 0; i < count; i++) {
         senders[i] = (sender){
             .ingestion = {.api = api, .reply = DP_API_REPLY_INIT, .number = start_number},
-            .end_us = start_us + ROUND_US,
+            .end_us = start_us + STREAMS_ROUND_US,
         };
         snprintf(senders[i].ingestion.pipeline, sizeof senders[i].ingestion.pipeline, "stream-%u", i);
         if (pthread_create(&senders[i].thread, NULL, send_until_end, &senders[i]) != 0)
@@ -269,14 +295,20 @@ int main(int argc, char **argv)
 {
     ingestion self = {.reply = DP_API_REPLY_INIT, .number = 1, .pipeline = "orders-cdc"};
     dp_error error = DP_ERROR_INIT;
-    if (argc < 2) fail("usage", "bench_journal_postgres DSN [MILLIONS]");
+    if (argc < 3) fail("usage", "bench_journal_postgres DSN compare [EVENTS...] | streams | grow MILLIONS");
     const dp_journal_api_options options = {.state_dsn = argv[1], .migrate = true};
     PGconn *connection = PQconnectdb(argv[1]);
     if (PQstatus(connection) != CONNECTION_OK) fail("connect", PQerrorMessage(connection));
     if (dp_journal_api_open(&options, &self.api, &error) != DP_STATUS_OK) fail("open", error.message);
-    compare(&self, connection);
-    scale(self.api);
-    if (argc > 2) grow(&self, (unsigned)strtoul(argv[2], NULL, 10));
+    if (strcmp(argv[2], "compare") == 0) {
+        compare_all(&self, connection, argv + 3);
+    } else if (strcmp(argv[2], "streams") == 0) {
+        scale(self.api);
+    } else if (argc > 3 && strcmp(argv[2], "grow") == 0) {
+        grow(&self, (unsigned)strtoul(argv[3], NULL, 10));
+    } else {
+        fail(argv[2], "expected compare, streams or grow MILLIONS");
+    }
     dp_journal_api_close(self.api);
     dp_api_reply_release(&self.reply);
     PQfinish(connection);

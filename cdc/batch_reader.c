@@ -244,13 +244,32 @@ static dp_status scan_line(dp_batch_reader *reader, dp_slice line, dp_wire_line 
     return DP_STATUS_OK;
 }
 
+static dp_status read_header(dp_batch_reader *reader, dp_slice body, dp_error *error)
+{
+    dp_slice line;
+    dp_wire_line wire;
+    dp_arena_reset(reader->arena);
+    reader->batch = (dp_batch){.event_count = 0};
+    reader->line_number = 0;
+    reader->next_at = 0;
+    dp_status status = next_line(reader, body, &line, error);
+    if (status == DP_STATUS_OK) status = dp_wire_line_scan(line, 1, reader->arena, &wire, error);
+    return status == DP_STATUS_OK ? take_header(reader, &wire, error) : status;
+}
+
+dp_status dp_batch_reader_peek(dp_batch_reader *reader, dp_slice body, dp_batch_header *header,
+                               dp_error *error)
+{
+    dp_status status = read_header(reader, body, error);
+    if (status == DP_STATUS_OK) *header = reader->batch.header;
+    return status;
+}
+
 static dp_status read_lines(dp_batch_reader *reader, dp_slice body, dp_error *error)
 {
     dp_slice line;
     dp_wire_line wire;
-    dp_status status = next_line(reader, body, &line, error);
-    if (status == DP_STATUS_OK) status = dp_wire_line_scan(line, 1, reader->arena, &wire, error);
-    if (status == DP_STATUS_OK) status = take_header(reader, &wire, error);
+    dp_status status = read_header(reader, body, error);
     size_t lines_at = reader->next_at;
     while (status == DP_STATUS_OK) {
         size_t at = reader->next_at;
@@ -280,11 +299,7 @@ dp_status dp_batch_reader_read(dp_batch_reader *reader, dp_slice body, const dp_
                                  "the body has %zu bytes; the limit is %zu", body.length,
                                  reader->limits.max_body_bytes);
     }
-    dp_arena_reset(reader->arena);
     dp_event_shapes_clear(reader->shapes);
-    reader->batch = (dp_batch){.event_count = 0};
-    reader->line_number = 0;
-    reader->next_at = 0;
     reader->group_open = false;
     reader->next_ordinal = 0;
     dp_status status = read_lines(reader, body, error);

@@ -51,4 +51,9 @@ void dp_batch_reader_free(dp_batch_reader *reader);
 dp_status dp_batch_reader_read(dp_batch_reader *reader, dp_slice body, const dp_batch **batch,
                                dp_error *error);
 
+/* The header alone, for what can be begun before the rest has been read; errors as above. *header is valid
+ * until the next read. */
+dp_status dp_batch_reader_peek(dp_batch_reader *reader, dp_slice body, dp_batch_header *header,
+                               dp_error *error);
+
 #endif

@@ -72,14 +72,28 @@ static bool same_request(const batch_in_flight *left, const batch_in_flight *rig
            dp_slice_equal(left->header->source, right->header->source);
 }
 
+/* Called with the pool locked. */
+static bool has_same_request(const dp_journal_api *api, const batch_in_flight *flight)
+{
+    for (const batch_in_flight *other = api->in_flight; other != NULL; other = other->next) {
+        if (same_request(other, flight)) return true;
+    }
+    return false;
+}
+
+static bool is_in_flight(dp_journal_api *api, const batch_in_flight *flight)
+{
+    pthread_mutex_lock(&api->pool_lock);
+    bool found = has_same_request(api, flight);
+    pthread_mutex_unlock(&api->pool_lock);
+    return found;
+}
+
 /* False when a batch with this key is being worked on. */
 static bool enter_flight(dp_journal_api *api, batch_in_flight *flight)
 {
-    bool is_first = true;
     pthread_mutex_lock(&api->pool_lock);
-    for (const batch_in_flight *other = api->in_flight; other != NULL && is_first; other = other->next) {
-        is_first = !same_request(other, flight);
-    }
+    bool is_first = !has_same_request(api, flight);
     if (is_first) {
         flight->next = api->in_flight;
         api->in_flight = flight;
@@ -154,13 +168,64 @@ static void write_receipt(const dp_batch *batch, const dp_journal_outcome *outco
 /* --- the transaction ----------------------------------------------------------------------------------- */
 
 typedef struct ingest_job {
-    dp_journal *journal;
-    const dp_batch *batch;
+    dp_journal_api *api;
     dp_slice key;
-    int64_t now_us;
-    dp_arena *arena;
     dp_api_reply *reply;
+    dp_arena *arena;
+    const dp_batch *batch; /* once it has been read */
+    int64_t now_us;
+    journal_writer *writer; /* while the transaction is open */
+    dp_status begun;        /* with an error: the transaction could not be begun */
+    dp_error error;
 } ingest_job;
+
+static dp_receipt_row wanted_receipt(const ingest_job *job, const dp_batch_header *header)
+{
+    return (dp_receipt_row){.pipeline = header->pipeline,
+                            .source = header->source,
+                            .identity = header->identity,
+                            .idempotency_key = job->key};
+}
+
+static void give_back(ingest_job *job, dp_status status)
+{
+    if (job->writer != NULL) journal_give_writer(job->api, job->writer, status);
+    job->writer = NULL;
+}
+
+static void begin(ingest_job *job, const dp_batch_header *header)
+{
+    const dp_stream_key key = {header->pipeline, header->source, header->backend};
+    const dp_receipt_row receipt = wanted_receipt(job, header);
+    dp_store *store = job->writer->store;
+    job->begun = store->driver->begin(store, true, &job->error);
+    if (job->begun == DP_STATUS_OK && store->driver->stream_expect != NULL) {
+        job->begun = store->driver->stream_expect(store, &key, &receipt, &job->error);
+        if (job->begun != DP_STATUS_OK) store->driver->rollback(store);
+    }
+    if (job->begun != DP_STATUS_OK) give_back(job, job->begun);
+}
+
+/* Where a database at the other end of a connection has something to do meanwhile, and writes do not wait for
+ * each other, the transaction is begun before the body is read. Whatever is wrong with either is told later,
+ * in the order in which it would be otherwise. */
+static void begin_early(ingest_job *job, dp_batch_reader *parser, dp_slice body)
+{
+    dp_error ignored = DP_ERROR_INIT;
+    dp_batch_header header;
+    if (!job->api->has_concurrent_writers) return;
+    if (dp_batch_reader_peek(parser, body, &header, &ignored) != DP_STATUS_OK) return;
+    const batch_in_flight flight = {.header = &header, .key = job->key};
+    if (is_in_flight(job->api, &flight)) return;
+    if (journal_try_writer(job->api, &job->writer)) begin(job, &header);
+}
+
+static void begin_late(ingest_job *job)
+{
+    if (job->writer != NULL || job->begun != DP_STATUS_OK) return;
+    job->begun = journal_take_writer(job->api, &job->writer, &job->error);
+    if (job->begun == DP_STATUS_OK) begin(job, &job->batch->header);
+}
 
 /* A receipt that is there already: its answer again, or a refusal when the key stood for another body. */
 static void answer_again(const ingest_job *job, const dp_receipt_row *receipt)
@@ -183,7 +248,7 @@ static dp_status store_batch(const ingest_job *job, dp_store *store, dp_stream *
 {
     dp_journal_outcome outcome;
     dp_status status =
-        dp_journal_append(job->journal, store, stream, job->batch, job->now_us, &outcome, error);
+        dp_journal_append(job->writer->journal, store, stream, job->batch, job->now_us, &outcome, error);
     if (status != DP_STATUS_OK) return status;
     write_receipt(job->batch, &outcome, job->reply);
     if (job->reply->http_status != 200) return dp_error_no_memory(error, "the receipt");
@@ -204,12 +269,9 @@ static dp_status look_up_or_store(const ingest_job *job, dp_store *store, bool *
 {
     const dp_batch_header *header = &job->batch->header;
     dp_stream stream;
-    dp_receipt_row receipt = {.pipeline = header->pipeline,
-                              .source = header->source,
-                              .identity = header->identity,
-                              .idempotency_key = job->key};
-    if (store->driver->receipt_expect != NULL) store->driver->receipt_expect(store, &receipt);
-    dp_status status = dp_journal_open_stream(job->journal, store, header, job->now_us, &stream, error);
+    dp_receipt_row receipt = wanted_receipt(job, header);
+    dp_status status =
+        dp_journal_open_stream(job->writer->journal, store, header, job->now_us, &stream, error);
     if (status != DP_STATUS_OK) return status;
     status = store->driver->receipt_find(store, &receipt, job->arena, error);
     if (status == DP_STATUS_NOT_FOUND) return store_batch(job, store, &stream, &receipt, error);
@@ -220,12 +282,10 @@ static dp_status look_up_or_store(const ingest_job *job, dp_store *store, bool *
     return status;
 }
 
-static dp_status run_transaction(const ingest_job *job, dp_store *store, dp_error *error)
+static dp_status end_transaction(const ingest_job *job, dp_store *store, dp_error *error)
 {
     bool answered = false;
-    dp_status status = store->driver->begin(store, true, error);
-    if (status != DP_STATUS_OK) return status;
-    status = look_up_or_store(job, store, &answered, error);
+    dp_status status = look_up_or_store(job, store, &answered, error);
     if (status != DP_STATUS_OK || answered) {
         store->driver->rollback(store);
         return status;
@@ -239,60 +299,66 @@ static dp_status run_transaction(const ingest_job *job, dp_store *store, dp_erro
     return status;
 }
 
-static void ingest_batch(dp_journal_api *api, dp_slice key, const dp_batch *batch, dp_api_reply *reply)
+static void ingest_batch(ingest_job *job)
 {
-    dp_error error = DP_ERROR_INIT;
-    ingest_job job = {.batch = batch, .key = key, .now_us = dp_clock_wall_us(), .reply = reply};
-    journal_writer *writer;
-    job.arena = dp_arena_new(4096, RECEIPT_ARENA_BYTES);
-    dp_status status =
-        job.arena == NULL ? dp_error_no_memory(&error, "a batch") : journal_take_writer(api, &writer, &error);
+    begin_late(job);
+    dp_status status = job->begun;
     if (status == DP_STATUS_OK) {
-        job.journal = writer->journal;
-        status = run_transaction(&job, writer->store, &error);
-        journal_give_writer(api, writer, status);
+        job->now_us = dp_clock_wall_us();
+        status = end_transaction(job, job->writer->store, &job->error);
+        give_back(job, status);
     }
-    if (status != DP_STATUS_OK) journal_reply_failure(reply, status, &error);
-    dp_arena_free(job.arena);
+    if (status != DP_STATUS_OK) journal_reply_failure(job->reply, status, &job->error);
 }
 
-static void ingest_parsed(dp_journal_api *api, dp_slice pipeline, dp_slice key, const dp_batch *batch,
-                          dp_api_reply *reply)
+static void ingest_parsed(ingest_job *job, dp_slice pipeline)
 {
-    batch_in_flight flight = {.header = &batch->header, .key = key};
-    if (!dp_slice_equal(batch->header.pipeline, pipeline)) {
+    dp_api_reply *reply = job->reply;
+    batch_in_flight flight = {.header = &job->batch->header, .key = job->key};
+    if (!dp_slice_equal(job->batch->header.pipeline, pipeline)) {
         dp_api_reply_error(reply, 400, "pipeline_mismatch",
                            "line 1: the batch is of another pipeline than the path names");
         return;
     }
-    if (!enter_flight(api, &flight)) {
+    if (!enter_flight(job->api, &flight)) {
         reply->retry_after_s = 1;
         dp_api_reply_error(reply, 409, "request_in_flight", "a batch with this key is being stored");
         return;
     }
-    ingest_batch(api, key, batch, reply);
-    leave_flight(api, &flight);
-    journal_note_batch_end(api, pipeline, key, reply->http_status == 200);
+    ingest_batch(job);
+    leave_flight(job->api, &flight);
+    journal_note_batch_end(job->api, pipeline, job->key, reply->http_status == 200);
+}
+
+static void ingest_body(ingest_job *job, dp_slice pipeline, dp_batch_reader *parser, dp_slice body)
+{
+    dp_error error = DP_ERROR_INIT;
+    begin_early(job, parser, body);
+    dp_status status = dp_batch_reader_read(parser, body, &job->batch, &error);
+    if (status == DP_STATUS_OK) {
+        ingest_parsed(job, pipeline);
+    } else {
+        reply_unreadable(job->reply, status, &error);
+    }
+    if (job->writer == NULL) return;
+    job->writer->store->driver->rollback(job->writer->store);
+    give_back(job, DP_STATUS_OK);
 }
 
 void dp_journal_api_ingest(dp_journal_api *api, dp_slice pipeline, dp_slice idempotency_key,
                            unsigned key_count, dp_slice body, dp_api_reply *reply)
 {
-    dp_error error = DP_ERROR_INIT;
-    const dp_batch *batch;
     journal_reply_begin(reply);
     if (!check_key(idempotency_key, key_count, reply) || !journal_check_pipeline(pipeline, reply)) return;
     dp_batch_reader *parser = take_parser(api);
-    if (parser == NULL) {
-        dp_error_no_memory(&error, "a batch");
-        journal_reply_failure(reply, DP_STATUS_NO_MEMORY, &error);
-        return;
-    }
-    dp_status status = dp_batch_reader_read(parser, body, &batch, &error);
-    if (status == DP_STATUS_OK) {
-        ingest_parsed(api, pipeline, idempotency_key, batch, reply);
+    ingest_job job = {.api = api, .key = idempotency_key, .reply = reply, .error = DP_ERROR_INIT};
+    job.arena = dp_arena_new(4096, RECEIPT_ARENA_BYTES);
+    if (parser != NULL && job.arena != NULL) {
+        ingest_body(&job, pipeline, parser, body);
     } else {
-        reply_unreadable(reply, status, &error);
+        dp_error_no_memory(&job.error, "a batch");
+        journal_reply_failure(reply, DP_STATUS_NO_MEMORY, &job.error);
     }
-    give_parser(api, parser);
+    dp_arena_free(job.arena);
+    if (parser != NULL) give_parser(api, parser);
 }

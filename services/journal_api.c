@@ -134,8 +134,10 @@ static dp_status limit_writers(dp_journal_api *api, dp_error *error)
 {
     dp_state_dsn dsn;
     dp_status status = dp_state_dsn_parse(api->dsn, &dsn, error);
-    if (status == DP_STATUS_OK && !dsn.driver->concurrent_writers) api->options.writer_count = 1;
-    return status;
+    if (status != DP_STATUS_OK) return status;
+    api->has_concurrent_writers = dsn.driver->concurrent_writers;
+    if (!api->has_concurrent_writers) api->options.writer_count = 1;
+    return DP_STATUS_OK;
 }
 
 static uint64_t random_seed(void)
@@ -325,6 +327,19 @@ dp_status journal_take_writer(dp_journal_api *api, journal_writer **writer, dp_e
     }
     journal_give_writer(api, found, status);
     return status == DP_STATUS_USAGE ? DP_STATUS_IO : status; /* it was right when the service was opened */
+}
+
+/* One that is connected: connecting may fail slowly, and the reason has to be told. */
+bool journal_try_writer(dp_journal_api *api, journal_writer **writer)
+{
+    if (api->options.read_only) return false;
+    pthread_mutex_lock(&api->pool_lock);
+    journal_writer *found = idle_writer(api);
+    bool ok = found != NULL && found->store != NULL;
+    if (ok) found->busy = true;
+    pthread_mutex_unlock(&api->pool_lock);
+    if (ok) *writer = found;
+    return ok;
 }
 
 void journal_give_writer(dp_journal_api *api, journal_writer *writer, dp_status status)

@@ -39,6 +39,7 @@ typedef struct journal_writer {
 struct dp_journal_api {
     char *dsn;
     dp_journal_api_options options;
+    bool has_concurrent_writers;
 
     pthread_mutex_t pool_lock; /* guards everything below */
     pthread_cond_t reader_free;
@@ -58,6 +59,8 @@ struct dp_journal_api {
 /* Takes the right to write and a connection that works; BUSY after the configured wait. Ended by give_writer,
  * which drops the connection when the status says that it may be broken. */
 dp_status journal_take_writer(dp_journal_api *api, journal_writer **writer, dp_error *error);
+/* The same without waiting; false when there is none, for whatever reason. */
+bool journal_try_writer(dp_journal_api *api, journal_writer **writer);
 void journal_give_writer(dp_journal_api *api, journal_writer *writer, dp_status status);
 
 /* Runs `work` in a write transaction of its own. */

@@ -8,6 +8,7 @@
 
 #define MINIMUM_SERVER_VERSION 130000 /* pg_current_xact_id, pg_xact_status with xid8 */
 #define SCRATCH_MAX_BYTES      (64u << 20)
+#define ROWS_MAX_BYTES         (1u << 30)
 
 /* --- the DSN ----------------------------------------------------------------------------------------------
  */
@@ -170,7 +171,9 @@ static dp_status set_up_session(dp_pg_session *session, dp_error *error)
              session->busy_timeout_ms,
              PQserverVersion(session->connection) >= 140000 ? "SET client_connection_check_interval = 10000; "
                                                             : "",
-             session->read_only ? "SET default_transaction_read_only = on; " : "");
+             /* A writer that hangs between statements is thrown out after a minute, and its locks with it. */
+             session->read_only ? "SET default_transaction_read_only = on; "
+                                : "SET idle_in_transaction_session_timeout = 60000; ");
     dp_status status = dp_pg_expand(session, sql, &text, error);
     return status == DP_STATUS_OK ? dp_pg_script(session, text, error) : status;
 }
@@ -221,6 +224,7 @@ void dp_pg_disconnect(dp_pg_session *session)
     session->unusable = false;
     session->given_up = false;
     session->pending_count = 0;
+    session->under_way = false;
     memset(session->prepared, 0, sizeof session->prepared);
 }
 
@@ -247,6 +251,7 @@ dp_status dp_pg_open(const char *target, const dp_store_options *options, dp_sto
     if (session == NULL) return dp_error_no_memory(error, "a state connection");
     session->base.driver = &dp_store_postgres;
     session->scratch = (dp_buffer)DP_BUFFER_INIT(SCRATCH_MAX_BYTES);
+    session->rows = (dp_buffer)DP_BUFFER_INIT(ROWS_MAX_BYTES);
     session->read_only = options->read_only;
     session->busy_timeout_ms = options->busy_timeout_ms == 0 ? 5000 : options->busy_timeout_ms;
     strcpy(session->schema, DP_STATE_DEFAULT_OFFSET_SCHEMA);
@@ -267,6 +272,7 @@ void dp_pg_close(dp_store *store)
     dp_pg_rollback(store);
     dp_pg_disconnect(session);
     dp_buffer_release(&session->scratch);
+    dp_buffer_release(&session->rows);
     free(session->conninfo);
     free(session);
 }

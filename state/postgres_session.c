@@ -35,10 +35,14 @@ static void add_pending(dp_pg_session *session, dp_pg_answer answer, dp_pg_state
     session->pending_count++;
 }
 
-static void take_xid(dp_pg_session *session, const PGresult *result)
+void dp_pg_take_xid(dp_pg_session *session, const PGresult *result, int column)
 {
-    dp_slice xid = dp_pg_get_slice(result, 0, 0);
-    if (PQntuples(result) != 1 || xid.length >= sizeof session->xid) return;
+    if (PQntuples(result) != 1) {
+        session->xid_asked = false;
+        return;
+    }
+    dp_slice xid = dp_pg_get_slice(result, 0, column);
+    if (xid.length >= sizeof session->xid) return;
     memcpy(session->xid, xid.data, xid.length);
     session->xid[xid.length] = '\0';
 }
@@ -100,7 +104,7 @@ static dp_status take_answer(dp_pg_session *session, const struct dp_pg_pending 
         PQclear(result);
         return status;
     }
-    if (pending->answer == DP_PG_ANSWER_XID) take_xid(session, result);
+    if (pending->answer == DP_PG_ANSWER_XID) dp_pg_take_xid(session, result, 0);
     if (pending->answer == DP_PG_ANSWER_WANTED && wanted != NULL) {
         *wanted = result;
     } else if (pending->answer == DP_PG_ANSWER_KEPT) {
@@ -112,15 +116,28 @@ static dp_status take_answer(dp_pg_session *session, const struct dp_pg_pending 
     return DP_STATUS_OK;
 }
 
-/* Sends what is queued and takes all answers. *wanted is set on success only. */
+/* Sends what is queued on its way. */
+static dp_status send_sync(dp_pg_session *session, dp_error *error)
+{
+    if (session->under_way) return DP_STATUS_OK;
+    if (PQpipelineSync(session->connection) != 1) {
+        session->pending_count = 0;
+        return lost(session, error);
+    }
+    session->under_way = true;
+    return DP_STATUS_OK;
+}
+
+/* Sends what is queued, unless it is under way, and takes all answers. *wanted is set on success only. */
 static dp_status synchronize(dp_pg_session *session, PGresult **wanted, dp_error *error)
 {
     dp_error first = DP_ERROR_INIT;
     PGresult *kept = NULL;
+    dp_status status = send_sync(session, error);
+    if (status != DP_STATUS_OK) return status;
     unsigned count = session->pending_count;
     session->pending_count = 0;
-    if (PQpipelineSync(session->connection) != 1) return lost(session, error);
-    dp_status status = DP_STATUS_OK;
+    session->under_way = false;
     for (unsigned i = 0; i < count; i++) {
         dp_error later = DP_ERROR_INIT;
         dp_status one =
@@ -164,6 +181,18 @@ static dp_status send_prepare(dp_pg_session *session, dp_pg_statement statement,
 }
 
 static dp_status send_statement(dp_pg_session *session, dp_pg_statement statement, const dp_pg_params *params,
+                                dp_pg_answer answer, dp_error *error);
+
+/* A write transaction has to know its id before its COMMIT is sent. Locking a stream tells it, too. */
+static dp_status ask_xid(dp_pg_session *session, dp_pg_statement statement, dp_error *error)
+{
+    if (!session->in_transaction || !session->writing || session->xid_asked) return DP_STATUS_OK;
+    session->xid_asked = true;
+    if (statement == DP_PG_STREAM_LOCK) return DP_STATUS_OK;
+    return send_statement(session, DP_PG_XID, NULL, DP_PG_ANSWER_XID, error);
+}
+
+static dp_status send_statement(dp_pg_session *session, dp_pg_statement statement, const dp_pg_params *params,
                                 dp_pg_answer answer, dp_error *error)
 {
     static const dp_pg_params none = {.count = 0};
@@ -171,7 +200,9 @@ static dp_status send_statement(dp_pg_session *session, dp_pg_statement statemen
     if (params->too_large)
         return dp_error_set(error, DP_STATUS_LIMIT, "state database: a value exceeds 2 GiB");
     dp_status status = DP_STATUS_OK;
-    if (session->pending_count + 4 > DP_PG_MAX_PENDING) status = dp_pg_flush(session, error);
+    if (session->under_way || session->pending_count + 4 > DP_PG_MAX_PENDING)
+        status = dp_pg_flush(session, error);
+    if (status == DP_STATUS_OK) status = ask_xid(session, statement, error);
     if (status == DP_STATUS_OK) status = enter_pipeline(session, error);
     if (status == DP_STATUS_OK) status = send_prepare(session, statement, error);
     if (status != DP_STATUS_OK) return status;
@@ -220,15 +251,19 @@ dp_status dp_pg_queue_kept(dp_pg_session *session, dp_pg_statement statement, co
     return send_statement(session, statement, params, DP_PG_ANSWER_KEPT, error);
 }
 
-dp_status dp_pg_run(dp_pg_session *session, dp_pg_statement statement, const dp_pg_params *params,
-                    PGresult **result, dp_error *error)
+dp_status dp_pg_start(dp_pg_session *session, dp_pg_statement statement, const dp_pg_params *params,
+                      dp_error *error)
 {
     dp_status status = require_connection(session, error);
     if (status == DP_STATUS_OK)
         status = send_statement(session, statement, params, DP_PG_ANSWER_WANTED, error);
-    if (status != DP_STATUS_OK) return status;
+    return status == DP_STATUS_OK ? send_sync(session, error) : status;
+}
+
+dp_status dp_pg_finish(dp_pg_session *session, PGresult **result, dp_error *error)
+{
     PGresult *wanted = NULL;
-    status = synchronize(session, &wanted, error);
+    dp_status status = synchronize(session, &wanted, error);
     if (status != DP_STATUS_OK) return status;
     if (result != NULL) {
         *result = wanted;
@@ -236,6 +271,13 @@ dp_status dp_pg_run(dp_pg_session *session, dp_pg_statement statement, const dp_
         PQclear(wanted);
     }
     return DP_STATUS_OK;
+}
+
+dp_status dp_pg_run(dp_pg_session *session, dp_pg_statement statement, const dp_pg_params *params,
+                    PGresult **result, dp_error *error)
+{
+    dp_status status = dp_pg_start(session, statement, params, error);
+    return status == DP_STATUS_OK ? dp_pg_finish(session, result, error) : status;
 }
 
 dp_status dp_pg_change(dp_pg_session *session, dp_pg_statement statement, const dp_pg_params *params,
@@ -273,6 +315,8 @@ static dp_status send_for_rows(dp_pg_session *session, dp_pg_statement statement
                                dp_error *error)
 {
     dp_status status = require_connection(session, error);
+    if (status == DP_STATUS_OK && session->under_way) status = dp_pg_flush(session, error);
+    if (status == DP_STATUS_OK) status = ask_xid(session, statement, error);
     if (status == DP_STATUS_OK) status = enter_pipeline(session, error);
     if (status == DP_STATUS_OK) status = send_prepare(session, statement, error);
     if (status == DP_STATUS_OK) status = dp_pg_flush(session, error);
@@ -374,11 +418,11 @@ dp_status dp_pg_begin(dp_store *store, bool write, dp_error *error)
     session->in_transaction = true;
     session->writing = write;
     session->xid[0] = '\0';
+    session->xid_asked = false;
     session->marked_stream_id = 0;
     session->open_stream_id = 0;
     if (write) {
         dp_uuid_v4(session->marker);
-        status = send_statement(session, DP_PG_WRITE_BEGUN, NULL, DP_PG_ANSWER_XID, error);
     } else { /* before the snapshot: what is read then is not dropped */
         status = send_statement(session, DP_PG_READING, NULL, DP_PG_ANSWER_CHECKED, error);
     }
@@ -391,7 +435,7 @@ static void end_transaction(dp_pg_session *session)
     session->in_transaction = false;
     PQclear(session->found_receipt);
     session->found_receipt = NULL;
-    session->expected_receipt = NULL;
+    session->expecting = false;
     if (session->unusable) dp_pg_disconnect(session);
 }
 

@@ -26,7 +26,7 @@
 typedef enum dp_pg_answer {
     DP_PG_ANSWER_CHECKED,  /* only errors matter */
     DP_PG_ANSWER_PREPARED, /* of a PREPARE */
-    DP_PG_ANSWER_XID,      /* of WRITE_BEGUN */
+    DP_PG_ANSWER_XID,      /* of XID */
     DP_PG_ANSWER_KEPT,     /* goes to the caller beside that of the statement that is waited for */
     DP_PG_ANSWER_WANTED    /* goes to the caller */
 } dp_pg_answer;
@@ -42,22 +42,25 @@ typedef struct dp_pg_session {
     bool prepared[DP_PG_STATEMENT_COUNT];
     bool in_transaction;
     bool writing;
-    bool unusable; /* the connection must not be used for another transaction */
-    bool given_up; /* an answer did not come in time: the connection is dropped without waiting for more */
+    bool unusable;  /* the connection must not be used for another transaction */
+    bool given_up;  /* an answer did not come in time: the connection is dropped without waiting for more */
+    bool under_way; /* what is queued has been sent up to its end */
     unsigned pending_count;
     struct dp_pg_pending {
         dp_pg_answer answer;
         dp_pg_statement statement; /* PREPARED only */
     } pending[DP_PG_MAX_PENDING];
     char xid[24];                    /* of the write transaction; empty while unknown */
+    bool xid_asked;                  /* it is known or comes with an answer */
     char marker[DP_UUID_TEXT_BYTES]; /* what this write transaction leaves in the stream it saves */
     int64_t marked_stream_id;        /* the stream that has been saved; 0: none */
     int64_t open_stream_id;          /* the stream that was locked last in this transaction; 0: none */
     int64_t partitioned_below;       /* its numbers below have a partition */
     PGresult *kept;                  /* of the statement queued with DP_PG_ANSWER_KEPT, until it is taken */
-    const dp_receipt_row *expected_receipt; /* to be read together with the stream that is opened next */
+    bool expecting;          /* a stream is being locked and a receipt read, for stream_open to take */
     PGresult *found_receipt; /* what was read so; until receipt_find or the transaction's end */
-    dp_buffer scratch;
+    dp_buffer scratch;       /* the texts of statements */
+    dp_buffer rows;          /* what is being written: arrays, or the next piece of a COPY */
 } dp_pg_session;
 
 static inline dp_pg_session *dp_pg_session_of(dp_store *store)
@@ -89,6 +92,16 @@ void dp_pg_add_timestamp(dp_pg_params *params, int64_t wall_us);
 void dp_pg_put_u16(char *out, uint16_t value);
 void dp_pg_put_u32(char *out, uint32_t value);
 void dp_pg_put_u64(char *out, uint64_t value);
+
+/* Arrays and the fields of COPY rows in PostgreSQL's binary format, appended to a buffer: an array's head,
+ * then each element with its length. */
+#define DP_PG_OID_BYTEA 17
+#define DP_PG_OID_INT8  20
+#define DP_PG_OID_INT2  21
+#define DP_PG_OID_TEXT  25
+void dp_pg_array_begin(dp_buffer *out, uint32_t element_oid, size_t count);
+void dp_pg_put_value(dp_buffer *out, dp_slice value); /* data NULL: NULL */
+void dp_pg_put_i64(dp_buffer *out, int64_t value);
 
 /* --- results ----------------------------------------------------------------------------------------------
  */
@@ -126,6 +139,11 @@ dp_status dp_pg_queue_kept(dp_pg_session *session, dp_pg_statement statement, co
 /* Runs a statement and everything queued before it. The caller clears *result; NULL result: not wanted. */
 dp_status dp_pg_run(dp_pg_session *session, dp_pg_statement statement, const dp_pg_params *params,
                     PGresult **result, dp_error *error);
+/* The two halves of dp_pg_run: between them the server works. Nothing else may be sent meanwhile, but a
+ * rollback. */
+dp_status dp_pg_start(dp_pg_session *session, dp_pg_statement statement, const dp_pg_params *params,
+                      dp_error *error);
+dp_status dp_pg_finish(dp_pg_session *session, PGresult **result, dp_error *error);
 /* As dp_pg_run; *count is the number of rows it changed. */
 dp_status dp_pg_change(dp_pg_session *session, dp_pg_statement statement, const dp_pg_params *params,
                        uint64_t *count, dp_error *error);
@@ -140,7 +158,7 @@ typedef dp_status (*dp_pg_row_function)(void *context, const PGresult *result, d
 dp_status dp_pg_each(dp_pg_session *session, dp_pg_statement statement, const dp_pg_params *params,
                      dp_pg_row_function function, void *context, bool *stopped, dp_error *error);
 
-/* COPY FROM STDIN in binary. write as often as needed, then end, also after an error of write. */
+/* COPY FROM STDIN. write as often as needed, then end, also after an error of write. */
 dp_status dp_pg_copy_begin(dp_pg_session *session, const char *sql, dp_error *error);
 dp_status dp_pg_copy_write(dp_pg_session *session, dp_slice bytes, dp_error *error);
 dp_status dp_pg_copy_end(dp_pg_session *session, dp_status so_far, dp_error *error);
@@ -154,5 +172,7 @@ dp_status dp_pg_fail(dp_pg_session *session, const PGresult *result, dp_error *e
 dp_status dp_pg_begin(dp_store *store, bool write, dp_error *error);
 dp_status dp_pg_commit(dp_store *store, dp_error *error);
 void dp_pg_rollback(dp_store *store);
+/* Takes the write transaction's id from the only row of a result; without a row it is asked for again. */
+void dp_pg_take_xid(dp_pg_session *session, const PGresult *result, int column);
 
 #endif

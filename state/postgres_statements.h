@@ -36,9 +36,7 @@
 
 /* X(name, sql) */
 #define DP_PG_STATEMENT_LIST(X)                                                                              \
-    /* A writer that hangs between statements is thrown out after a minute, and its locks with it. */        \
-    X(WRITE_BEGUN, "SELECT pg_current_xact_id()::text, "                                                     \
-                   "set_config('idle_in_transaction_session_timeout', '60000', true)")                       \
+    X(XID, "SELECT pg_current_xact_id()::text")                                                              \
     X(XACT_STATUS, "SELECT pg_xact_status($1::text::xid8)")                                                  \
     X(MARKER_FIND, "SELECT 1 FROM dpone_stream WHERE stream_id = $1::bigint AND commit_marker = $2::text")   \
     X(ADVISORY_LOCK, "SELECT pg_advisory_xact_lock(hashtextextended($1::text, 0))")                          \
@@ -48,7 +46,8 @@
     X(MIGRATION_LIST, "SELECT version, name, checksum FROM dpone_migration ORDER BY version")                \
     X(MIGRATION_INSERT, "INSERT INTO dpone_migration (version, name, checksum, applied_at_us) "              \
                         "VALUES ($1::bigint, $2::text, $3::text, $4::bigint)")                               \
-    X(STREAM_LOCK, "SELECT " DP_PG_STREAM_COLUMNS " FROM dpone_stream WHERE pipeline = $1::text AND "        \
+    X(STREAM_LOCK, "SELECT " DP_PG_STREAM_COLUMNS                                                            \
+                   ", pg_current_xact_id()::text FROM dpone_stream WHERE pipeline = $1::text AND "           \
                    "source = $2::text AND backend = $3::text FOR UPDATE")                                    \
     X(STREAM_INSERT, "INSERT INTO dpone_stream (pipeline, source, backend, identity, created_at_us, "        \
                      "updated_at_us) "                                                                       \
@@ -83,9 +82,11 @@
     X(EVENTS_FIRST,                                                                                          \
       "SELECT event_number FROM dpone_event WHERE stream_id = $1::bigint AND "                               \
       "event_number >= $2::bigint AND event_number < $3::bigint ORDER BY event_number LIMIT 1")              \
-    X(EVENT_INSERT, "INSERT INTO dpone_event (stream_id, " DP_PG_EVENT_COLUMNS ") VALUES ($1::bigint, "      \
-                    "$2::bigint, $3::bigint, $4::smallint, $5::bytea, $6::text, $7::text, $8::text, "        \
-                    "$9::text, $10::text, $11::text, $12::text)")                                            \
+    X(EVENTS_INSERT,                                                                                         \
+      "INSERT INTO dpone_event (stream_id, " DP_PG_EVENT_COLUMNS ") SELECT $1::bigint, "                     \
+      "unnest($2::bigint[]), unnest($3::bigint[]), unnest($4::smallint[]), unnest($5::bytea[]), "            \
+      "unnest($6::text[]), unnest($7::text[]), unnest($8::text[]), unnest($9::text[]), "                     \
+      "unnest($10::text[]), unnest($11::text[]), unnest($12::text[])")                                       \
     X(EVENTS_READ, "SELECT " DP_PG_EVENT_COLUMNS " FROM dpone_event WHERE stream_id = $1::bigint AND "       \
                    "event_number >= $2::bigint AND event_number <= $3::bigint ORDER BY event_number")        \
     X(EVENTS_DELETE, "DELETE FROM dpone_event WHERE stream_id = $1::bigint AND "                             \

@@ -1,17 +1,12 @@
-/* The PostgreSQL driver's table of functions, and its streams, transactions, events and receipts. */
+/* The PostgreSQL driver's table of functions, and its streams, transactions and receipts. */
 #include "state/migrations.h"
+#include "state/postgres_events.h"
 #include "state/postgres_records.h"
 
-#define COPY_CHUNK_BYTES (32u << 10) /* the server stores one chunk while the next is made */
-#define COPY_MAX_BYTES   (1u << 30)
-#define COPY_LEAST_COUNT                                                                                     \
-    17 /* fewer events travel as single rows in the pipeline: COPY costs two round trips */
-#define EVENTS_PAGE_COUNT  2000 /* bounds what must be read to its end when a reader stops early */
-#define TRANSACTIONS_PAGE  1000
-#define LARGEST_NUMBER     (INT64_C(1) << 62)
-#define EVENT_COLUMN_COUNT 12
-#define PARTITION_EVENTS   1000000 /* as migration 0003 has it */
-#define PRUNE_SLICE        50000   /* the events deleted in one transaction */
+#define TRANSACTIONS_PAGE         1000
+#define STREAM_PARTITIONED_COLUMN 18
+#define STREAM_XID_COLUMN         19 /* of STREAM_LOCK */
+#define LARGEST_NUMBER            (INT64_C(1) << 62)
 
 /* --- streams ----------------------------------------------------------------------------------------------
  */
@@ -100,19 +95,27 @@ static void add_receipt_key(dp_pg_params *params, const dp_receipt_row *receipt)
     dp_pg_add_text(params, receipt->idempotency_key);
 }
 
-/* Locks the stream and reads the receipt that is expected of it in one round trip. Each statement has a
- * snapshot of its own, so the receipt is read as of the lock. */
-static dp_status lock_stream(dp_pg_session *session, const dp_pg_params *key, PGresult **result,
-                             dp_error *error)
+/* Both travel together. Each statement has a snapshot of its own, so the receipt is read as of the lock. */
+static dp_status stream_expect(dp_store *store, const dp_stream_key *key, const dp_receipt_row *receipt,
+                               dp_error *error)
 {
-    const dp_receipt_row *expected = session->expected_receipt;
-    dp_pg_params receipt = {.count = 0};
+    dp_pg_session *session = dp_pg_session_of(store);
+    dp_pg_params stream_params = {.count = 0};
+    dp_pg_params receipt_params = {.count = 0};
+    add_key(&stream_params, key);
+    add_receipt_key(&receipt_params, receipt);
+    dp_status status = dp_pg_queue_kept(session, DP_PG_STREAM_LOCK, &stream_params, error);
+    if (status == DP_STATUS_OK) status = dp_pg_start(session, DP_PG_RECEIPT_FIND, &receipt_params, error);
+    if (status == DP_STATUS_OK) session->expecting = true;
+    return status;
+}
+
+/* What stream_expect has asked for. */
+static dp_status take_expected(dp_pg_session *session, PGresult **result, dp_error *error)
+{
     PGresult *found = NULL;
-    session->expected_receipt = NULL;
-    if (expected == NULL) return dp_pg_run(session, DP_PG_STREAM_LOCK, key, result, error);
-    add_receipt_key(&receipt, expected);
-    dp_status status = dp_pg_queue_kept(session, DP_PG_STREAM_LOCK, key, error);
-    if (status == DP_STATUS_OK) status = dp_pg_run(session, DP_PG_RECEIPT_FIND, &receipt, &found, error);
+    session->expecting = false;
+    dp_status status = dp_pg_finish(session, &found, error);
     if (status != DP_STATUS_OK) return status;
     *result = session->kept;
     session->kept = NULL;
@@ -123,6 +126,15 @@ static dp_status lock_stream(dp_pg_session *session, const dp_pg_params *key, PG
     PQclear(session->found_receipt);
     session->found_receipt = found;
     return DP_STATUS_OK;
+}
+
+static dp_status lock_stream(dp_pg_session *session, const dp_pg_params *key, PGresult **result,
+                             dp_error *error)
+{
+    dp_status status = session->expecting ? take_expected(session, result, error)
+                                          : dp_pg_run(session, DP_PG_STREAM_LOCK, key, result, error);
+    if (status == DP_STATUS_OK) dp_pg_take_xid(session, *result, STREAM_XID_COLUMN);
+    return status;
 }
 
 static dp_status stream_open(dp_store *store, const dp_stream_key *key, dp_identity_kind identity,
@@ -137,10 +149,11 @@ static dp_status stream_open(dp_store *store, const dp_stream_key *key, dp_ident
         PQclear(result);
         result = NULL;
         status = insert_stream(session, key, identity, now_us, error);
-        if (status == DP_STATUS_OK) status = dp_pg_run(session, DP_PG_STREAM_LOCK, &params, &result, error);
+        if (status == DP_STATUS_OK) status = lock_stream(session, &params, &result, error);
     }
     if (status != DP_STATUS_OK) return status;
-    int64_t partitioned_below = PQntuples(result) == 0 ? 0 : dp_pg_get_i64(result, 0, 18);
+    int64_t partitioned_below =
+        PQntuples(result) == 0 ? 0 : dp_pg_get_i64(result, 0, STREAM_PARTITIONED_COLUMN);
     status = keep_stream(result, arena, stream, error);
     if (status != DP_STATUS_OK) return status;
     session->open_stream_id = stream->stream_id;
@@ -217,40 +230,6 @@ static dp_status reserve_numbers(dp_store *store, const dp_stream *stream, uint6
 /* --- transactions
  * ------------------------------------------------------------------------------------------- */
 
-#define OID_BYTEA 17
-#define OID_INT8  20
-#define OID_TEXT  25
-
-/* Arrays in PostgreSQL's binary format, built one after the other in the session's scratch buffer:
- * dimensions, whether there are NULLs, element type, length, lower bound, then each element with its length.
- */
-static void array_begin(dp_buffer *out, uint32_t element_oid, size_t count)
-{
-    char header[20];
-    dp_pg_put_u32(header, 1);
-    dp_pg_put_u32(header + 4, 1);
-    dp_pg_put_u32(header + 8, element_oid);
-    dp_pg_put_u32(header + 12, (uint32_t)count);
-    dp_pg_put_u32(header + 16, 1);
-    dp_buffer_append(out, header, sizeof header);
-}
-
-/* Also a field of a COPY row. data NULL: NULL. */
-static void put_value(dp_buffer *out, dp_slice value)
-{
-    char length[4];
-    dp_pg_put_u32(length, value.data == NULL ? UINT32_MAX : (uint32_t)value.length);
-    dp_buffer_append(out, length, sizeof length);
-    if (value.data != NULL) dp_buffer_append_slice(out, value);
-}
-
-static void put_i64(dp_buffer *out, int64_t value)
-{
-    char bytes[8];
-    dp_pg_put_u64(bytes, (uint64_t)value);
-    put_value(out, (dp_slice){bytes, sizeof bytes});
-}
-
 static dp_slice position_slice(const dp_position *position)
 {
     return (dp_slice){(const char *)position->bytes, DP_POSITION_BYTES};
@@ -267,19 +246,20 @@ static int64_t transaction_number(const dp_transaction_row *row, int column)
 
 static void put_transaction_column(dp_buffer *out, const dp_transaction_row *rows, size_t count, int column)
 {
-    static const uint32_t oids[] = {OID_BYTEA, OID_TEXT, OID_INT8, OID_INT8, OID_INT8, OID_INT8};
-    array_begin(out, oids[column], count);
+    static const uint32_t oids[] = {DP_PG_OID_BYTEA, DP_PG_OID_TEXT, DP_PG_OID_INT8,
+                                    DP_PG_OID_INT8,  DP_PG_OID_INT8, DP_PG_OID_INT8};
+    dp_pg_array_begin(out, oids[column], count);
     for (size_t i = 0; i < count; i++) {
         if (column == 0) {
-            put_value(out, position_slice(&rows[i].end_position));
+            dp_pg_put_value(out, position_slice(&rows[i].end_position));
         } else if (column == 1) {
-            put_value(out, rows[i].transaction_id);
+            dp_pg_put_value(out, rows[i].transaction_id);
         } else if (column == 2 && rows[i].has_committed_at) {
-            put_i64(out, rows[i].committed_at_us);
+            dp_pg_put_i64(out, rows[i].committed_at_us);
         } else if (column == 2) {
-            put_value(out, (dp_slice){NULL, 0});
+            dp_pg_put_value(out, (dp_slice){NULL, 0});
         } else {
-            put_i64(out, transaction_number(&rows[i], column));
+            dp_pg_put_i64(out, transaction_number(&rows[i], column));
         }
     }
 }
@@ -288,25 +268,23 @@ static dp_status transactions_insert(dp_store *store, int64_t stream_id, const d
                                      size_t count, dp_error *error)
 {
     enum { COLUMN_COUNT = 6 };
-    dp_buffer text = DP_BUFFER_INIT(COPY_MAX_BYTES);
+    dp_pg_session *session = dp_pg_session_of(store);
+    dp_buffer *arrays = &session->rows;
     dp_pg_params params = {.count = 0};
     size_t ends[COLUMN_COUNT];
     if (count == 0) return DP_STATUS_OK;
+    dp_buffer_clear(arrays);
     for (int column = 0; column < COLUMN_COUNT; column++) {
-        put_transaction_column(&text, rows, count, column);
-        ends[column] = text.length;
+        put_transaction_column(arrays, rows, count, column);
+        ends[column] = arrays->length;
     }
-    dp_status status = text.failed ? no_memory(error) : DP_STATUS_OK;
+    if (arrays->failed) return no_memory(error);
     dp_pg_add_i64(&params, stream_id);
-    for (int column = 0; column < COLUMN_COUNT && status == DP_STATUS_OK; column++) {
+    for (int column = 0; column < COLUMN_COUNT; column++) {
         size_t start = column == 0 ? 0 : ends[column - 1];
-        dp_pg_add_bytes(&params, text.data + start, ends[column] - start);
+        dp_pg_add_bytes(&params, arrays->data + start, ends[column] - start);
     }
-    if (status == DP_STATUS_OK) {
-        status = dp_pg_queue(dp_pg_session_of(store), DP_PG_TRANSACTIONS_INSERT, &params, error);
-    }
-    dp_buffer_release(&text);
-    return status;
+    return dp_pg_queue(session, DP_PG_TRANSACTIONS_INSERT, &params, error);
 }
 
 static dp_status visit_transaction(void *context, const PGresult *result, dp_error *error)
@@ -328,23 +306,20 @@ static dp_status visit_transaction(void *context, const PGresult *result, dp_err
 static dp_status transactions_find(dp_store *store, int64_t stream_id, const dp_position *positions,
                                    size_t count, const dp_row_visitor *visitor, dp_error *error)
 {
-    dp_buffer text = DP_BUFFER_INIT(COPY_MAX_BYTES);
+    dp_pg_session *session = dp_pg_session_of(store);
+    dp_buffer *array = &session->rows;
     dp_pg_params params = {.count = 0};
     dp_row_visitor copy = *visitor;
     if (count == 0) return DP_STATUS_OK;
-    array_begin(&text, OID_BYTEA, count);
+    dp_buffer_clear(array);
+    dp_pg_array_begin(array, DP_PG_OID_BYTEA, count);
     for (size_t i = 0; i < count; i++) {
-        put_value(&text, position_slice(&positions[i]));
+        dp_pg_put_value(array, position_slice(&positions[i]));
     }
-    dp_status status = text.failed ? no_memory(error) : DP_STATUS_OK;
-    if (status == DP_STATUS_OK) {
-        dp_pg_add_i64(&params, stream_id);
-        dp_pg_add_bytes(&params, text.data, text.length);
-        status = dp_pg_each(dp_pg_session_of(store), DP_PG_TRANSACTIONS_FIND, &params, visit_transaction,
-                            &copy, NULL, error);
-    }
-    dp_buffer_release(&text);
-    return status;
+    if (array->failed) return no_memory(error);
+    dp_pg_add_i64(&params, stream_id);
+    dp_pg_add_bytes(&params, array->data, array->length);
+    return dp_pg_each(session, DP_PG_TRANSACTIONS_FIND, &params, visit_transaction, &copy, NULL, error);
 }
 
 /* Reads page after page, so that a reader that stops early does not have to wait for the end. */
@@ -399,264 +374,6 @@ static dp_status transactions_delete(dp_store *store, int64_t stream_id, dp_posi
     return dp_pg_queue(dp_pg_session_of(store), DP_PG_TRANSACTIONS_DELETE, &params, error);
 }
 
-/* --- events -----------------------------------------------------------------------------------------------
- */
-
-static dp_status check_event(const dp_event *event, dp_error *error)
-{
-    if (event->has_sequence && event->sequence > INT64_MAX) {
-        return dp_error_set(error, DP_STATUS_DATA, "line %llu: sequence exceeds 2^63-1",
-                            (unsigned long long)event->line_number);
-    }
-    if (event->data.length > INT32_MAX || event->before.length > INT32_MAX) {
-        return dp_error_set(error, DP_STATUS_LIMIT, "line %llu: a value exceeds 2 GiB",
-                            (unsigned long long)event->line_number);
-    }
-    return DP_STATUS_OK;
-}
-
-/* Numbers ascend, so what lies below the end of the last partition has one. */
-static dp_status add_partitions(dp_pg_session *session, int64_t stream_id, const dp_event_run *run,
-                                dp_error *error)
-{
-    if (session->open_stream_id != stream_id) {
-        session->open_stream_id = stream_id;
-        session->partitioned_below = 0;
-    }
-    int64_t last = run->first_number + (int64_t)run->count - 1;
-    dp_status status = DP_STATUS_OK;
-    for (int64_t part = run->first_number / PARTITION_EVENTS;
-         part <= last / PARTITION_EVENTS && status == DP_STATUS_OK; part++) {
-        int64_t end = (part + 1) * PARTITION_EVENTS;
-        if (end <= session->partitioned_below) continue;
-        dp_pg_params params = {.count = 0};
-        dp_pg_add_i64(&params, stream_id);
-        dp_pg_add_i64(&params, part);
-        status = dp_pg_queue(session, DP_PG_PARTITION_ADD, &params, error);
-        session->partitioned_below = end;
-    }
-    return status;
-}
-
-static dp_status insert_single(dp_pg_session *session, int64_t stream_id, int64_t number,
-                               const dp_event *event, dp_error *error)
-{
-    dp_pg_params params = {.count = 0};
-    dp_status status = check_event(event, error);
-    if (status != DP_STATUS_OK) return status;
-    dp_pg_add_i64(&params, stream_id);
-    dp_pg_add_i64(&params, number);
-    if (event->has_sequence) {
-        dp_pg_add_i64(&params, (int64_t)event->sequence);
-    } else {
-        dp_pg_add_null(&params);
-    }
-    dp_pg_add_i16(&params, (int16_t)event->operation);
-    dp_pg_add_bytes(&params, event->id.bytes, sizeof event->id.bytes);
-    dp_pg_add_text(&params, event->source_schema);
-    dp_pg_add_text(&params, event->source_table);
-    dp_pg_add_text(&params, event->position);
-    dp_pg_add_text(&params, event->data);
-    dp_pg_add_text(&params, event->before);
-    dp_pg_add_text(&params, event->unchanged);
-    dp_pg_add_text(&params, event->metadata);
-    return dp_pg_queue(session, DP_PG_EVENT_INSERT, &params, error);
-}
-
-static void put_event(dp_buffer *out, int64_t stream_id, int64_t number, const dp_event *event)
-{
-    char small[2];
-    dp_pg_put_u16(small, EVENT_COLUMN_COUNT);
-    dp_buffer_append(out, small, sizeof small);
-    put_i64(out, stream_id);
-    put_i64(out, number);
-    if (event->has_sequence) {
-        put_i64(out, (int64_t)event->sequence);
-    } else {
-        put_value(out, (dp_slice){NULL, 0});
-    }
-    dp_pg_put_u16(small, (uint16_t)event->operation);
-    put_value(out, (dp_slice){small, sizeof small});
-    put_value(out, (dp_slice){(const char *)event->id.bytes, sizeof event->id.bytes});
-    put_value(out, event->source_schema);
-    put_value(out, event->source_table);
-    put_value(out, event->position);
-    put_value(out, event->data);
-    put_value(out, event->before);
-    put_value(out, event->unchanged);
-    put_value(out, event->metadata);
-}
-
-static dp_status send_chunk(dp_pg_session *session, dp_buffer *chunk, dp_error *error)
-{
-    if (chunk->failed) return no_memory(error);
-    dp_status status = dp_pg_copy_write(session, dp_buffer_slice(chunk), error);
-    dp_buffer_clear(chunk);
-    return status;
-}
-
-static dp_status copy_run(dp_pg_session *session, int64_t stream_id, const dp_event_run *run, dp_error *error)
-{
-    dp_buffer *chunk = &session->scratch;
-    for (size_t i = 0; i < run->count; i++) {
-        dp_status status = check_event(&run->events[i], error);
-        if (status != DP_STATUS_OK) return status;
-        put_event(chunk, stream_id, run->first_number + (int64_t)i, &run->events[i]);
-        if (chunk->length < COPY_CHUNK_BYTES && !chunk->failed) continue;
-        status = send_chunk(session, chunk, error);
-        if (status != DP_STATUS_OK) return status;
-    }
-    return DP_STATUS_OK;
-}
-
-static dp_status copy_runs(dp_pg_session *session, int64_t stream_id, const dp_event_run *runs,
-                           size_t run_count, dp_error *error)
-{
-    static const char header[] = "PGCOPY\n\377\r\n\0\0\0\0\0\0\0\0"; /* signature, flags, no extension */
-    static const char trailer[] = "\377\377";
-    dp_status status = dp_pg_copy_begin(
-        session, "COPY dpone_event (stream_id, " DP_PG_EVENT_COLUMNS ") FROM STDIN (FORMAT binary)", error);
-    if (status != DP_STATUS_OK) return status;
-    dp_buffer_clear(&session->scratch);
-    dp_buffer_append(&session->scratch, header, 19);
-    for (size_t i = 0; i < run_count && status == DP_STATUS_OK; i++) {
-        status = copy_run(session, stream_id, &runs[i], error);
-    }
-    dp_buffer_append(&session->scratch, trailer, 2);
-    if (status == DP_STATUS_OK) status = send_chunk(session, &session->scratch, error);
-    return dp_pg_copy_end(session, status, error);
-}
-
-static dp_status events_insert(dp_store *store, int64_t stream_id, const dp_event_run *runs, size_t run_count,
-                               dp_error *error)
-{
-    dp_pg_session *session = dp_pg_session_of(store);
-    size_t count = 0;
-    for (size_t i = 0; i < run_count; i++) {
-        dp_status status = add_partitions(session, stream_id, &runs[i], error);
-        if (status != DP_STATUS_OK) return status;
-        count += runs[i].count;
-    }
-    if (count >= COPY_LEAST_COUNT) return copy_runs(session, stream_id, runs, run_count, error);
-    for (size_t i = 0; i < run_count; i++) {
-        for (size_t j = 0; j < runs[i].count; j++) {
-            dp_status status = insert_single(session, stream_id, runs[i].first_number + (int64_t)j,
-                                             &runs[i].events[j], error);
-            if (status != DP_STATUS_OK) return status;
-        }
-    }
-    return DP_STATUS_OK;
-}
-
-static dp_status visit_event(void *context, const PGresult *result, dp_error *error)
-{
-    const dp_row_visitor *visitor = context;
-    dp_event event = {.has_id = true};
-    dp_slice id = dp_pg_get_slice(result, 0, 3);
-    int64_t operation = dp_pg_get_i64(result, 0, 2);
-    if (id.length != sizeof event.id.bytes) {
-        return dp_error_set(error, DP_STATUS_DATA, "state database: an event id of %zu bytes", id.length);
-    }
-    if (operation < DP_OPERATION_INSERT || operation > DP_OPERATION_TRUNCATE) {
-        return dp_error_set(error, DP_STATUS_DATA, "state database: unknown operation %lld",
-                            (long long)operation);
-    }
-    memcpy(event.id.bytes, id.data, sizeof event.id.bytes);
-    event.operation = (dp_operation)operation;
-    event.has_sequence = PQgetisnull(result, 0, 1) == 0;
-    event.sequence = (uint64_t)dp_pg_get_i64(result, 0, 1);
-    event.source_schema = dp_pg_get_slice(result, 0, 4);
-    event.source_table = dp_pg_get_slice(result, 0, 5);
-    event.position = dp_pg_get_slice(result, 0, 6);
-    event.data = dp_pg_get_slice(result, 0, 7);
-    event.before = dp_pg_get_slice(result, 0, 8);
-    event.unchanged = dp_pg_get_slice(result, 0, 9);
-    event.metadata = dp_pg_get_slice(result, 0, 10);
-    return visitor->event(visitor->context, dp_pg_get_i64(result, 0, 0), &event, error);
-}
-
-static dp_status read_range(dp_pg_session *session, int64_t stream_id, dp_number_range range,
-                            dp_row_visitor *visitor, bool *stopped, dp_error *error)
-{
-    while (range.count > 0) {
-        uint64_t count = range.count < EVENTS_PAGE_COUNT ? range.count : EVENTS_PAGE_COUNT;
-        dp_pg_params params = {.count = 0};
-        dp_pg_add_i64(&params, stream_id);
-        dp_pg_add_i64(&params, range.first);
-        dp_pg_add_i64(&params, range.first + (int64_t)count - 1);
-        dp_status status =
-            dp_pg_each(session, DP_PG_EVENTS_READ, &params, visit_event, visitor, stopped, error);
-        if (status != DP_STATUS_OK || *stopped) return status;
-        range.first += (int64_t)count;
-        range.count -= count;
-    }
-    return DP_STATUS_OK;
-}
-
-static dp_status events_read(dp_store *store, int64_t stream_id, const dp_number_range *ranges,
-                             size_t range_count, const dp_row_visitor *visitor, dp_error *error)
-{
-    dp_row_visitor copy = *visitor;
-    bool stopped = false;
-    for (size_t i = 0; i < range_count && !stopped; i++) {
-        dp_status status = read_range(dp_pg_session_of(store), stream_id, ranges[i], &copy, &stopped, error);
-        if (status != DP_STATUS_OK) return status;
-    }
-    return DP_STATUS_OK;
-}
-
-static dp_status events_delete(dp_store *store, int64_t stream_id, dp_number_range range, dp_error *error)
-{
-    dp_pg_params params = {.count = 0};
-    if (range.count == 0) return DP_STATUS_OK;
-    dp_pg_add_i64(&params, stream_id);
-    dp_pg_add_i64(&params, range.first);
-    dp_pg_add_i64(&params, range.first + (int64_t)(range.count - 1));
-    return dp_pg_queue(dp_pg_session_of(store), DP_PG_EVENTS_DELETE, &params, error);
-}
-
-static dp_status ask_number(dp_pg_session *session, dp_pg_statement statement, const dp_pg_params *params,
-                            bool *found, int64_t *number, dp_error *error)
-{
-    PGresult *result = NULL;
-    dp_status status = dp_pg_run(session, statement, params, &result, error);
-    if (status != DP_STATUS_OK) return status;
-    *found = PQntuples(result) == 1 && PQgetisnull(result, 0, 0) == 0;
-    *number = *found ? dp_pg_get_i64(result, 0, 0) : 0;
-    PQclear(result);
-    return DP_STATUS_OK;
-}
-
-/* Whole partitions are dropped; what is left is deleted row by row: in the partition that is in use, and in
- * those that are being read. */
-static dp_status events_prune(dp_store *store, int64_t stream_id, dp_error *error)
-{
-    dp_pg_session *session = dp_pg_session_of(store);
-    dp_pg_params stream = {.count = 0};
-    bool found = false;
-    int64_t used = 0;
-    int64_t first = INT64_MIN;
-    dp_pg_add_i64(&stream, stream_id);
-    dp_status status = ask_number(session, DP_PG_PARTITIONS_DROP, &stream, &found, &used, error);
-    if (status != DP_STATUS_OK || !found) return status;
-    while (status == DP_STATUS_OK) {
-        dp_pg_params left = {.count = 0}; /* not from the start again: deleted rows may be passed slowly */
-        dp_pg_add_i64(&left, stream_id);
-        dp_pg_add_i64(&left, first);
-        dp_pg_add_i64(&left, used);
-        status = ask_number(session, DP_PG_EVENTS_FIRST, &left, &found, &first, error);
-        if (status != DP_STATUS_OK || !found) return status;
-        int64_t last = used - first > PRUNE_SLICE ? first + PRUNE_SLICE - 1 : used - 1;
-        dp_pg_params slice = {.count = 0};
-        dp_pg_add_i64(&slice, stream_id);
-        dp_pg_add_i64(&slice, first);
-        dp_pg_add_i64(&slice, last);
-        status = dp_pg_run(session, DP_PG_EVENTS_DELETE, &slice, NULL, error);
-        first = last + 1;
-    }
-    return status;
-}
-
 /* --- receipts ---------------------------------------------------------------------------------------------
  */
 
@@ -686,12 +403,6 @@ static dp_status read_whole_receipt(const PGresult *r, dp_receipt_row *receipt, 
     receipt->idempotency_key = dp_pg_get_slice(r, 0, 9);
     if (!dp_identity_parse(identity, &receipt->identity)) return unreadable(error, "identity", identity);
     return read_receipt(r, receipt, error);
-}
-
-static void receipt_expect(dp_store *store, const dp_receipt_row *receipt)
-{
-    dp_pg_session *session = dp_pg_session_of(store);
-    if (session->in_transaction && session->writing) session->expected_receipt = receipt;
 }
 
 static dp_status receipt_find(dp_store *store, dp_receipt_row *receipt, dp_arena *arena, dp_error *error)
@@ -794,6 +505,7 @@ const dp_store_driver dp_store_postgres = {
     .migration_ensure = dp_pg_migration_ensure,
     .migration_list = dp_pg_migration_list,
     .migration_apply = dp_pg_migration_apply,
+    .stream_expect = stream_expect,
     .stream_open = stream_open,
     .stream_find = stream_find,
     .stream_list = stream_list,
@@ -803,11 +515,10 @@ const dp_store_driver dp_store_postgres = {
     .transactions_find = transactions_find,
     .transactions_read = transactions_read,
     .transactions_delete = transactions_delete,
-    .events_insert = events_insert,
-    .events_read = events_read,
-    .events_delete = events_delete,
-    .events_prune = events_prune,
-    .receipt_expect = receipt_expect,
+    .events_insert = dp_pg_events_insert,
+    .events_read = dp_pg_events_read,
+    .events_delete = dp_pg_events_delete,
+    .events_prune = dp_pg_events_prune,
     .receipt_find = receipt_find,
     .receipt_insert = receipt_insert,
     .receipts_drop_staged = receipts_drop_staged,

@@ -79,6 +79,33 @@ void dp_pg_add_timestamp(dp_pg_params *params, int64_t wall_us)
     dp_pg_add_i64(params, wall_us - POSTGRES_EPOCH_US);
 }
 
+/* Dimensions, whether there are NULLs, element type, length, lower bound. */
+void dp_pg_array_begin(dp_buffer *out, uint32_t element_oid, size_t count)
+{
+    char header[20];
+    dp_pg_put_u32(header, 1);
+    dp_pg_put_u32(header + 4, 1);
+    dp_pg_put_u32(header + 8, element_oid);
+    dp_pg_put_u32(header + 12, (uint32_t)count);
+    dp_pg_put_u32(header + 16, 1);
+    dp_buffer_append(out, header, sizeof header);
+}
+
+void dp_pg_put_value(dp_buffer *out, dp_slice value)
+{
+    char length[4];
+    dp_pg_put_u32(length, value.data == NULL ? UINT32_MAX : (uint32_t)value.length);
+    dp_buffer_append(out, length, sizeof length);
+    if (value.data != NULL) dp_buffer_append_slice(out, value);
+}
+
+void dp_pg_put_i64(dp_buffer *out, int64_t value)
+{
+    char bytes[8];
+    dp_pg_put_u64(bytes, (uint64_t)value);
+    dp_pg_put_value(out, (dp_slice){bytes, sizeof bytes});
+}
+
 dp_slice dp_pg_get_slice(const PGresult *result, int row, int column)
 {
     if (PQgetisnull(result, row, column)) return (dp_slice){NULL, 0};

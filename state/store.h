@@ -236,7 +236,12 @@ struct dp_store_driver {
     /* Optional. Called after the migrations have been committed: prepares what needs the tables. */
     dp_status (*migration_done)(dp_store *store, dp_error *error);
 
-    /* Streams. Required. Inside a write transaction: finds the stream or creates it with this identity and
+    /* Streams. Optional. Inside a write transaction, before anything else is done in it: begins to lock the
+     * stream and to read the receipt under that lock, while the caller does other work. stream_open of this
+     * key and receipt_find of this receipt MUST follow, or rollback. */
+    dp_status (*stream_expect)(dp_store *store, const dp_stream_key *key, const dp_receipt_row *receipt,
+                               dp_error *error);
+    /* Required. Inside a write transaction: finds the stream or creates it with this identity and
      * next_event_number 1, and locks it until the transaction ends, so that batches of one stream come one
      * after the other. The identity of a stream that exists is not compared here. */
     dp_status (*stream_open)(dp_store *store, const dp_stream_key *key, dp_identity_kind identity,
@@ -281,11 +286,7 @@ struct dp_store_driver {
      * only outside one. Without it events are deleted with their transactions. */
     dp_status (*events_prune)(dp_store *store, int64_t stream_id, dp_error *error);
 
-    /* Receipts. Optional. Says, inside a write transaction, that stream_open and then receipt_find for this
-     * receipt follow: where that saves a round trip, both travel together, the receipt read under the
-     * stream's lock. Borrowed until stream_open returns. */
-    void (*receipt_expect)(dp_store *store, const dp_receipt_row *receipt);
-    /* Required. Looks for pipeline, source, identity and idempotency_key of *receipt and fills in
+    /* Receipts. Required. Looks for pipeline, source, identity and idempotency_key of *receipt and fills in
      * the rest. NOT_FOUND. */
     dp_status (*receipt_find)(dp_store *store, dp_receipt_row *receipt, dp_arena *arena, dp_error *error);
     /* Required. CONFLICT when the key is there. */
