@@ -336,6 +336,15 @@ static dp_status delete_step(pruner *self, dp_prune_result *result, dp_error *er
     return status;
 }
 
+/* The events whose transactions are deleted. Also those of a run before that was cut here: nothing else would
+ * lead to them again. */
+static dp_status delete_unreadable(pruner *self, dp_error *error)
+{
+    const dp_store_driver *driver = self->store->driver;
+    if (driver->events_prune == NULL) return DP_STATUS_OK;
+    return driver->events_prune(self->store, self->stream.stream_id, error);
+}
+
 static dp_status delete_all(pruner *self, dp_error *error)
 {
     dp_prune_result result = {.more = true};
@@ -351,9 +360,7 @@ static dp_status delete_all(pruner *self, dp_error *error)
         self->summary->is_stopped = result.more && self->options->stop != NULL && *self->options->stop != 0;
         if (result.more && self->options->pause_ms > 0) dp_clock_sleep_ms(self->options->pause_ms);
     }
-    const dp_store_driver *driver = self->store->driver;
-    if (status == DP_STATUS_OK && !self->summary->is_stopped && driver->events_prune != NULL)
-        status = driver->events_prune(self->store, self->stream.stream_id, error);
+    if (status == DP_STATUS_OK && !self->summary->is_stopped) status = delete_unreadable(self, error);
     if (status == DP_STATUS_OK && self->options->older_than_us != 0)
         status = in_transaction(self, end_receipts, error);
     return status == DP_STATUS_OK ? in_transaction(self, end_pruning, error) : status;
@@ -391,8 +398,11 @@ dp_status dp_prune(const dp_prune_options *options, dp_prune_summary *summary, d
     if (status == DP_STATUS_OK) status = read_passed(&self, error);
     if (status == DP_STATUS_OK) status = find_target(&self, error);
     if (status == DP_STATUS_OK) status = limit_target(&self, error);
-    if (status == DP_STATUS_OK && summary->has_to)
-        status = options->dry_run ? count_all(&self, error) : delete_all(&self, error);
+    if (status == DP_STATUS_OK && options->dry_run) {
+        if (summary->has_to) status = count_all(&self, error);
+    } else if (status == DP_STATUS_OK) {
+        status = summary->has_to ? delete_all(&self, error) : delete_unreadable(&self, error);
+    }
     dp_store_close(self.store);
     dp_journal_free(self.journal);
     dp_arena_free(self.arena);

@@ -356,17 +356,37 @@ static dp_status ask_number(dp_pg_session *session, dp_pg_statement statement, c
     return DP_STATUS_OK;
 }
 
+/* A call drops a few; while others read, none. *used is the first number that is still in use. */
+static dp_status drop_partitions(dp_pg_session *session, int64_t stream_id, bool *found, int64_t *used,
+                                 dp_error *error)
+{
+    int64_t left = INT64_MAX;
+    int64_t before;
+    dp_pg_params stream = {.count = 0};
+    dp_pg_add_i64(&stream, stream_id);
+    do {
+        bool counted;
+        before = left;
+        dp_status status = ask_number(session, DP_PG_PARTITIONS_DROP, &stream, found, used, error);
+        if (status != DP_STATUS_OK || !*found) return status;
+        dp_pg_params below = {.count = 0};
+        dp_pg_add_i64(&below, stream_id);
+        dp_pg_add_i64(&below, *used);
+        status = ask_number(session, DP_PG_PARTITIONS_LEFT, &below, &counted, &left, error);
+        if (status != DP_STATUS_OK) return status;
+    } while (left > 0 && left < before);
+    return DP_STATUS_OK;
+}
+
 /* Whole partitions are dropped; what is left is deleted row by row: in the partition that is in use, and in
  * those that are being read. */
 dp_status dp_pg_events_prune(dp_store *store, int64_t stream_id, dp_error *error)
 {
     dp_pg_session *session = dp_pg_session_of(store);
-    dp_pg_params stream = {.count = 0};
     bool found = false;
     int64_t used = 0;
     int64_t first = INT64_MIN;
-    dp_pg_add_i64(&stream, stream_id);
-    dp_status status = ask_number(session, DP_PG_PARTITIONS_DROP, &stream, &found, &used, error);
+    dp_status status = drop_partitions(session, stream_id, &found, &used, error);
     if (status != DP_STATUS_OK || !found) return status;
     while (status == DP_STATUS_OK) {
         dp_pg_params left = {.count = 0}; /* not from the start again: deleted rows may be passed slowly */

@@ -166,10 +166,18 @@ static dp_status enter_pipeline(dp_pg_session *session, dp_error *error)
     return DP_STATUS_OK;
 }
 
+/* What reads or deletes events is planned anew for the partitions it concerns: a plan for any stream locks
+ * the partitions of all. */
+static bool is_prepared_once(dp_pg_statement statement)
+{
+    return statement != DP_PG_EVENTS_FIRST && statement != DP_PG_EVENTS_READ &&
+           statement != DP_PG_EVENTS_DELETE;
+}
+
 static dp_status send_prepare(dp_pg_session *session, dp_pg_statement statement, dp_error *error)
 {
     const char *text;
-    if (session->prepared[statement]) return DP_STATUS_OK;
+    if (session->prepared[statement] || !is_prepared_once(statement)) return DP_STATUS_OK;
     dp_status status = dp_pg_expand(session, statement_texts[statement], &text, error);
     if (status != DP_STATUS_OK) return status;
     if (PQsendPrepare(session->connection, statement_names[statement], text, 0, NULL) != 1) {
@@ -206,10 +214,12 @@ static dp_status send_statement(dp_pg_session *session, dp_pg_statement statemen
     if (status == DP_STATUS_OK) status = enter_pipeline(session, error);
     if (status == DP_STATUS_OK) status = send_prepare(session, statement, error);
     if (status != DP_STATUS_OK) return status;
-    if (PQsendQueryPrepared(session->connection, statement_names[statement], params->count, params->values,
-                            params->lengths, binary_formats, 1) != 1) {
-        return lost(session, error);
-    }
+    int sent = is_prepared_once(statement)
+                   ? PQsendQueryPrepared(session->connection, statement_names[statement], params->count,
+                                         params->values, params->lengths, binary_formats, 1)
+                   : PQsendQueryParams(session->connection, statement_texts[statement], params->count, NULL,
+                                       params->values, params->lengths, binary_formats, 1);
+    if (sent != 1) return lost(session, error);
     add_pending(session, answer, statement);
     return DP_STATUS_OK;
 }

@@ -79,6 +79,10 @@
     X(READING, "LOCK TABLE ONLY dpone_event_streams IN ACCESS SHARE MODE")                                   \
     X(PARTITION_ADD, "SELECT dpone_event_add_partition($1::bigint, $2::bigint)")                             \
     X(PARTITIONS_DROP, "SELECT dpone_event_drop_partitions($1::bigint)")                                     \
+    X(PARTITIONS_LEFT,                                                                                       \
+      "SELECT count(*) FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid WHERE i.inhparent = "        \
+      "'dpone_event_streams'::regclass AND c.relname LIKE format('dpone\\_event\\_%s\\_%%', $1::bigint) "    \
+      "AND (split_part(c.relname, '_', 4)::bigint + 1) * 1000000 <= $2::bigint")                             \
     X(EVENTS_FIRST,                                                                                          \
       "SELECT event_number FROM dpone_event WHERE stream_id = $1::bigint AND "                               \
       "event_number >= $2::bigint AND event_number < $3::bigint ORDER BY event_number LIMIT 1")              \

@@ -24,6 +24,8 @@ from support.dpone_server import DponeServer  # noqa: E402
 from support.postgres import PostgresServer  # noqa: E402
 
 LONG = os.environ.get("DPONE_LONG_TESTS") == "1"
+FEW_LOCKS = {"max_locks_per_transaction": "10", "max_connections": "12", "max_prepared_transactions": "0",
+             "max_wal_senders": "0", "max_worker_processes": "0", "autovacuum_max_workers": "1", "shared_buffers": "4MB"}
 postgres = None
 numbers = itertools.count(1)
 
@@ -917,6 +919,49 @@ class RetentionTest(unittest.TestCase):
                     UPDATE {schema}.dpone_stream d SET transaction_count = s.transaction_count, event_count = s.event_count,
                         pruned_position = s.pruned_position FROM saved_{schema}.s s WHERE s.stream_id = d.stream_id""")
             self.assertGreater(step, 30)
+
+    def test_events_that_a_killed_prune_left_behind_are_gone_after_the_next(self):
+        """Killed when the last transactions are deleted: no target of size or age leads to their events again."""
+        schema = new_schema()
+        server, = start_servers(self, 1, state_dsn(schema))
+        lines = self.fill_partitions(schema, server)
+        prune = [os.environ["DPONE_BINARY"], "state", "prune", "--state", state_dsn(schema), "--pipeline", "orders",
+                 "--keep-events", "100"]
+        killed = subprocess.run(prune, env=dict(os.environ, DPONE_CRASH_AT="prune_step_done"), stdout=subprocess.DEVNULL,
+                                timeout=60)
+        self.assertEqual(killed.returncode, -9)
+        self.assertEqual(postgres.query_value(f"SELECT count(*) FROM {schema}.dpone_transaction"), "2")
+        self.assertEqual(self.tables(schema), {"0": 100, "1": 20, "2": 30, "7": 100})
+        subprocess.run([*prune, "--dry-run"], check=True, stdout=subprocess.DEVNULL, timeout=60)
+        self.assertEqual(self.tables(schema), {"0": 100, "1": 20, "2": 30, "7": 100})
+        subprocess.run(prune, check=True, stdout=subprocess.DEVNULL, timeout=60)
+        self.assertEqual(self.tables(schema), {"7": 100})
+        self.assertEqual([json.loads(line) for line in pipeline.journal(server.url)], lines[3] + lines[4])
+
+    def test_more_partitions_than_a_transaction_can_lock_are_used_and_dropped(self):
+        with PostgresServer(settings=FEW_LOCKS) as few:
+            server = DponeServer(state=few.dsn())
+            server.start()
+            self.addCleanup(server.stop)
+            lines = transaction(901, "0/1000", 50)
+            self.assertEqual(Batch(lines, "0/1000").send(server)[0], 200)
+            for part in range(1, 201, 20):
+                few.psql(f"SELECT etl_state.dpone_event_add_partition(1, part) FROM generate_series({part}, {part} + 19) part")
+            with self.assertRaisesRegex(Exception, "out of shared memory"):
+                few.psql("SELECT count(*) FROM etl_state.dpone_event")
+            few.psql("UPDATE etl_state.dpone_stream SET next_event_number = 399999980")
+            lines += transaction(902, "0/2000", 50)
+            self.assertEqual(Batch(lines, "0/2000").send(server)[2]["accepted"], 50)
+            for _ in range(12):  # as often as would let PostgreSQL keep a plan
+                self.assertEqual([json.loads(line) for line in pipeline.journal(server.url)], lines)
+            body = json.dumps({"token": "0/2000", "snapshot_complete": True})
+            path = "/v1/pipelines/orders/offsets/postgres_logical/*/*"
+            self.assertEqual(server.json("PUT", path, {"Content-Type": "application/json"}, body)[0], 200)
+            subprocess.run([os.environ["DPONE_BINARY"], "state", "prune", "--state", few.dsn(), "--pipeline", "orders",
+                            "--to", "0/1000"], check=True, stdout=subprocess.DEVNULL, timeout=60)
+            self.assertEqual(few.query_value("SELECT count(*) FROM pg_inherits "
+                                             "WHERE inhparent = 'etl_state.dpone_event_streams'::regclass"), "2")
+            self.assertEqual(few.query_value("SELECT count(*) FROM etl_state.dpone_event"), "50")
 
     def test_what_is_being_read_is_deleted_row_by_row_and_dropped_later(self):
         schema = new_schema()
