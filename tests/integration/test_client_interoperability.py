@@ -17,6 +17,7 @@ sys.path.insert(0, __file__.rsplit("/", 1)[0])
 
 from support.client import client, get  # noqa: E402
 from support.dpone import dpone  # noqa: E402
+from support.ports import ReservedPort  # noqa: E402
 from support.scripted_peer import OK, ScriptedPeer  # noqa: E402
 
 
@@ -36,11 +37,6 @@ def make_authority(directory):
         openssl(directory, "x509", "-req", "-in", f"{name}.csr", "-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial",
                 "-out", f"{name}.pem", "-days", "2", "-extfile", "names")
     os.chmod(directory, 0o755)
-
-
-def free_port():
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return listener.getsockname()[1]
 
 
 # Debian puts it where an ordinary user's PATH does not lead.
@@ -72,7 +68,8 @@ class Nginx:
 
     def __init__(self, directory):
         self.directory = directory
-        self.plain, self.tls = free_port(), free_port()
+        self._ports = [ReservedPort("0.0.0.0"), ReservedPort("0.0.0.0")]
+        self.plain, self.tls = [port.number for port in self._ports]
 
     def __enter__(self):
         path = os.path.join(self.directory, "nginx.conf")
@@ -81,7 +78,7 @@ class Nginx:
         with open(os.path.join(self.directory, "big"), "wb") as file:
             file.write(os.urandom(1 << 20) * 8)
         self.process = subprocess.Popen([NGINX, "-p", self.directory, "-c", path], stderr=subprocess.DEVNULL)
-        give_up = time.monotonic() + 20
+        give_up = time.monotonic() + 60
         while time.monotonic() < give_up:
             try:
                 socket.create_connection(("127.0.0.1", self.tls), timeout=1).close()
@@ -92,7 +89,7 @@ class Nginx:
 
     def __exit__(self, *_):
         self.process.terminate()
-        self.process.wait(20)
+        self.process.wait(60)
 
 
 class WithNginx(unittest.TestCase):
@@ -177,8 +174,8 @@ class WithNginx(unittest.TestCase):
 
     def test_a_server_that_is_restarted_is_found_again(self):
         process = subprocess.Popen([os.environ["DPONE_BINARY"], "client", "get", self.plain + "/x", "--repeat", "3000",
-                                    "--retries", "60", "--retry-min-wait", "0.05", "--retry-max-wait", "0.2",
-                                    "--no-breaker", "--concurrency", "4"], stdout=subprocess.PIPE, cwd="/", text=True)
+                                    "--retries", "99", "--retry-min-wait", "0.2", "--retry-max-wait", "0.4",
+                                    "--no-breaker", "--no-retry-budget", "--concurrency", "4"], stdout=subprocess.PIPE, cwd="/", text=True)
         self.nginx.__exit__()
         time.sleep(0.2)
         self.nginx.__enter__()

@@ -10,6 +10,8 @@ sys.path.insert(0, __file__.rsplit("/", 1)[0])
 
 from support.client import client, get  # noqa: E402
 from support.dpone import dpone  # noqa: E402
+from support.patience import wait_until  # noqa: E402
+from support.ports import ReservedPort  # noqa: E402
 from support.scripted_peer import OK, Reply, ScriptedPeer, reply  # noqa: E402
 
 UUID = re.compile(r"^[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$")
@@ -151,11 +153,16 @@ class BrokenReplies(unittest.TestCase):
 
     def test_a_second_reply_nobody_asked_for_is_not_taken_for_the_next_ones(self):
         stale = reply(200, b'{"stale":true}')
-        for twice in (Reply(reply(429).data + stale.data), reply(429, late=stale.data)):
-            with ScriptedPeer([twice, OK]) as peer:
-                # The wait lets the unasked bytes arrive while the connection is in the pool.
-                returned, result, _ = get(peer.url, "--retry-min-wait", "0.3", "--retry-max-wait", "0.3")
-                self.assertEqual((returned, result["body"], result["attempts"]), (0, '{"ok":true}', 2))
+        with ScriptedPeer([Reply(reply(429).data + stale.data), OK]) as peer:
+            returned, result, _ = get(peer.url)
+            self.assertEqual((returned, result["body"], result["attempts"]), (0, '{"ok":true}', 2))
+        for wait in ("0.3", "3", "15"):  # lets the unasked bytes arrive while the connection is in the pool
+            with ScriptedPeer([reply(429, late=stale.data), OK]) as peer:
+                returned, result, _ = get(peer.url, "--retry-min-wait", wait, "--retry-max-wait", wait)
+            if peer.late_in_time:
+                break
+        self.assertTrue(peer.late_in_time)
+        self.assertEqual((returned, result["body"], result["attempts"]), (0, '{"ok":true}', 2))
 
     def test_a_connection_closed_while_pooled_costs_no_attempt(self):
         with ScriptedPeer([reply(429, close=True), OK]) as peer:
@@ -163,28 +170,29 @@ class BrokenReplies(unittest.TestCase):
             self.assertEqual((returned, result["attempts"], peer.connections), (0, 2, 2))
 
     def test_a_refused_connection(self):
-        with ScriptedPeer([OK]) as peer:
-            url = peer.url
-        returned, result, _ = get(url)
+        with ReservedPort() as port:
+            returned, result, _ = get(f"http://127.0.0.1:{port.number}")
         self.assertEqual((returned, result["kind"], result["attempts"], result["status"]),
                          (3, "APIConnectionError", 3, None))
 
     def test_a_name_that_does_not_exist(self):
-        returned, result, _ = get("http://nobody.invalid/", "--retries", "0")
+        # A label of 64 bytes is one too many: no resolver needs to be asked to know.
+        returned, result, _ = get(f"http://{'x' * 64}.invalid/", "--retries", "0")
         self.assertEqual((returned, result["kind"]), (3, "APIConnectionError"))
 
 
 class Timeouts(unittest.TestCase):
     def assert_timeout(self, script, *options, method="get", says, **peer_options):
-        with ScriptedPeer(script, **peer_options) as peer:
-            returned, result, _ = client(method, peer.url, *options)
-            self.assertEqual((returned, result["kind"]), (3, "APITimeoutError"))
-            self.assertIn(says, result["error"])
-            return result, peer
+        peer = self.enterContext(ScriptedPeer(script, **peer_options))
+        returned, result, _ = client(method, peer.url, *options)
+        self.assertEqual((returned, result["kind"]), (3, "APITimeoutError"))
+        self.assertIn(says, result["error"])
+        return result, peer
 
     def test_no_byte_of_the_reply(self):
         result, peer = self.assert_timeout([Reply(stall=True)], "--read-timeout", "0.1", says="read timeout")
-        self.assertEqual((result["attempts"], len(peer.requests)), (3, 3))
+        self.assertEqual(result["attempts"], 3)
+        wait_until(lambda: len(peer.requests) == 3, "three requests")  # the peer may read the last when the client has gone
 
     def test_a_reply_that_stops_in_the_middle(self):
         for cut in (20, len(OK.data) - 3):
@@ -193,7 +201,7 @@ class Timeouts(unittest.TestCase):
     def test_a_slow_reply_that_keeps_moving_is_no_timeout(self):
         drip = Reply(OK.data, pause_at=len(OK.data) - 4, pause=0.4)
         with ScriptedPeer([drip]) as peer:
-            self.assertEqual(get(peer.url, "--read-timeout", "5")[0], 0)
+            self.assertEqual(get(peer.url, "--read-timeout", "30")[0], 0)
 
     def test_a_server_that_stops_reading(self):
         done_by_peer = [Reply(stall=True)]
@@ -206,13 +214,14 @@ class Timeouts(unittest.TestCase):
 
     def test_the_whole_operation(self):
         result, peer = self.assert_timeout([Reply(stall=True)], "--timeout", "0.3", says="total timeout")
-        self.assertEqual((result["attempts"], len(peer.requests)), (1, 1))
+        self.assertEqual(result["attempts"], 1)
+        self.assertLessEqual(len(peer.requests), 1)
 
     def test_a_deadline_is_never_slept_past(self):
         with ScriptedPeer([reply(503, b"", "Retry-After: 30"), OK]) as peer:
             begun = time.monotonic()
             returned, result, _ = get(peer.url, "--timeout", "20")
-            self.assertLess(time.monotonic() - begun, 10)
+            self.assertLess(time.monotonic() - begun, 18)
             self.assertEqual((returned, result["kind"], result["attempts"]), (3, "ServiceUnavailableError", 1))
 
     def test_connecting(self):
@@ -263,11 +272,20 @@ class Waits(unittest.TestCase):
             self.assertGreaterEqual(peer.requests[1].at - peer.requests[0].at, 0.99)
 
     def test_retry_after_as_a_date_is_a_lower_bound(self):
-        date = email.utils.formatdate(time.time() + 2, usegmt=True)
-        with ScriptedPeer([reply(429, b"", f"Retry-After: {date}"), OK]) as peer:
+        asked_for, came_again = [], []
+
+        def answer(number, _):
+            if number > 0:
+                came_again.append(time.time())
+                return OK
+            asked_for.append(int(time.time()) + 2)
+            return reply(429, b"", f"Retry-After: {email.utils.formatdate(asked_for[0], usegmt=True)}")
+
+        with ScriptedPeer([answer]) as peer:
             returned, waits, _ = self.waits(peer)
-            self.assertEqual(returned, 0)
-            self.assertTrue(0.5 < waits[0] <= 2, waits)
+        self.assertEqual((returned, len(waits)), (0, 1))
+        self.assertLessEqual(waits[0], 2)
+        self.assertGreaterEqual(came_again[0], asked_for[0] - 0.01)
 
     def test_a_retry_after_that_asks_for_too_much_ends_the_operation(self):
         far = email.utils.formatdate(time.time() + 3600, usegmt=True)

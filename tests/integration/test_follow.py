@@ -85,11 +85,6 @@ class Rig(unittest.TestCase):
         return ("--batch-events", "20", "--exec",
                 f"cd '{self.directory}' && cat >> taken && echo >> runs && while [ -e hold ]; do sleep 0.05; done")
 
-    def kill_the_server(self):
-        port = self.server.port
-        self.server.stop(signal.SIGKILL)
-        return port
-
     def stop_in_order(self, process):
         self.assertIsNone(process.poll(), self.read("told"))
         process.send_signal(signal.SIGTERM)
@@ -103,16 +98,15 @@ class Rig(unittest.TestCase):
     def assert_a_server_may_die_at(self, point):
         """It dies at the third time that a consumer commits."""
         self.fill()
-        port = self.server.port
         self.server.stop()
         self.server.environment = {"DPONE_CRASH_AT": f"{point}:3"}
-        self.server.start(port)
+        self.server.start()
         process = self.start_follow("billing", "--batch-events", "20")
         self.assertEqual(self.server.process.wait(60), -signal.SIGKILL)
         self.wait_until(lambda: "is away" in self.read("told"))
         self.server.stop()
         self.server.environment = {}
-        self.server.start(port)
+        self.server.start()
         self.wait_until(lambda: self.offset("billing") == pipeline.ends(self.journal)[-1])
         self.stop_in_order(process)
         self.assertEqual(self.read("printed").removesuffix("\n").split("\n"), self.journal, "each batch once")
@@ -200,10 +194,10 @@ class OutageTest(Rig):
     def test_a_server_that_is_away_is_waited_for_and_nothing_is_missed(self):
         process = self.start_follow("billing")
         self.wait_until(lambda: self.offset("billing") is not None)
-        port = self.kill_the_server()
+        self.server.stop(signal.SIGKILL)
         self.wait_until(lambda: "is away" in self.read("told"))
         time.sleep(1)
-        self.server.start(port)
+        self.server.start()
         self.fill()
         self.wait_until(lambda: self.offset("billing") == pipeline.ends(self.journal)[-1])
         self.stop_in_order(process)
@@ -214,12 +208,12 @@ class OutageTest(Rig):
         self.fill()
         process = self.start_follow("billing", *self.hold_a_batch())
         self.wait_until(lambda: self.read("runs") != "")
-        port = self.kill_the_server()
+        self.server.stop(signal.SIGKILL)
         os.unlink(f"{self.directory}/hold")
         self.wait_until(lambda: "is away" in self.read("told"))
         time.sleep(1)
         self.assertEqual(self.read("runs").count("\n"), 1, "it goes on only behind the commit")
-        self.server.start(port)
+        self.server.start()
         self.wait_until(lambda: self.offset("billing") == pipeline.ends(self.journal)[-1])
         self.stop_in_order(process)
         self.assertEqual(self.read("taken").removesuffix("\n").split("\n"), self.journal, "each batch once")
@@ -229,7 +223,7 @@ class OutageTest(Rig):
         self.fill()
         process = self.start_follow("billing")
         self.wait_until(lambda: self.offset("billing") == pipeline.ends(self.journal)[-1])
-        self.kill_the_server()
+        self.server.stop(signal.SIGKILL)
         self.wait_until(lambda: "is away" in self.read("told"))
         self.stop_in_order(process)
         self.assert_one_outage_told(is_over=False)

@@ -174,12 +174,10 @@ class RunTest(unittest.TestCase):
     # --- the server is away ---
 
     def test_a_server_that_is_down_is_waited_for(self):
-        port = self.server.port
         self.server.stop()
         run = self.start(ORDERS, *KEYS, "--until-end")
         time.sleep(1)
         self.assertIsNone(run.poll())
-        self.server.flags = ["--port", str(port)]
         self.server.start()
         self.assertEqual(run.wait(120), 0, run.stderr.read())
         self.assertEqual(pipeline.journal(self.server.url), pipeline.decode(ORDERS, *KEYS))

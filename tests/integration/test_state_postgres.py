@@ -7,7 +7,6 @@ import os
 import random
 import re
 import shutil
-import socket
 import subprocess
 import sys
 import threading
@@ -447,14 +446,6 @@ class Sender:
             time.sleep(0.05)
 
 
-class Server(DponeServer):
-    """Can be started again on the port it had."""
-
-    def start_on(self, port):
-        self.flags = ["--port", port]
-        self.start()
-
-
 class Nginx(DponeServer):
     """nginx in front of several servers; only what a sender needs of a server."""
 
@@ -463,9 +454,7 @@ class Nginx(DponeServer):
         self._ports = ports
 
     def start(self):
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = probe.getsockname()[1]
+        self.port = self._reserved.number
         path = os.path.join(self.directory, "nginx.conf")
         upstream = "".join(f"server 127.0.0.1:{port} max_fails=1 fail_timeout=1s;" for port in self._ports)
         folders = "".join(f"{name}_temp_path {self.directory}/{name};" for name in
@@ -484,7 +473,7 @@ class Nginx(DponeServer):
 
 
 def start_servers(test, count, dsn):
-    servers = [Server(state=dsn) for _ in range(count)]
+    servers = [DponeServer(state=dsn) for _ in range(count)]
     for server in servers:
         server.start()
         test.addCleanup(server.stop)
@@ -553,9 +542,8 @@ class SeveralServersTest(unittest.TestCase):
                 time.sleep(chance.random() * 0.3)
                 next(kills)
                 victim = chance.choice(servers)
-                port = str(victim.port)
                 victim.stop(9)
-                victim.start_on(port)
+                victim.start()
 
             senders = self.run_streams(servers, schema, *((4, 300) if LONG else (2, 20)), kill_one, through=[nginx])
             self.assertTrue(all(sender.lines for sender in senders))
@@ -580,7 +568,7 @@ class SeveralServersTest(unittest.TestCase):
         schema = new_schema()
         other, = start_servers(self, 1, state_dsn(schema))
         for number, point in enumerate(("inside_transaction", "committed_unanswered"), 1):
-            with Server(state=state_dsn(schema), environment={"DPONE_CRASH_AT": point}) as victim:
+            with DponeServer(state=state_dsn(schema), environment={"DPONE_CRASH_AT": point}) as victim:
                 batch = Batch(transaction(900 + number, f"0/{number}000", 50), f"0/{number}000")
                 with self.assertRaises(OSError):
                     batch.send(victim)

@@ -1,4 +1,5 @@
-"""Starts `dpone serve` on a free port, waits until it is healthy, stops it, and keeps its log.
+"""Starts `dpone serve` on a port of its own, waits until it is healthy, stops it, and keeps its log. A later start finds it at the
+same address.
 
     with DponeServer("--max-concurrency", "10") as server:
         status, headers, body = server.request("GET", "/msg")
@@ -13,6 +14,8 @@ import tempfile
 import threading
 import time
 
+from support.ports import ReservedPort
+
 
 class DponeServer:
     def __init__(self, *flags, environment=None, directory=None, state="none", host="127.0.0.1", tls=False):
@@ -23,6 +26,7 @@ class DponeServer:
         self.tls = tls
         self._own_directory = tempfile.TemporaryDirectory(prefix="dpone-serve-") if directory is None else None
         self.directory = directory or self._own_directory.name
+        self._reserved = ReservedPort(host)
         self.process = None
         self.port = None
         self.url = None
@@ -36,13 +40,14 @@ class DponeServer:
         self.stop()
         if self._own_directory is not None:
             self._own_directory.cleanup()
+        self._reserved.release()
 
     @property
     def log_path(self):
         return os.path.join(self.directory, "serve.log")
 
-    def start(self, port=0):
-        command = [os.environ["DPONE_BINARY"], "serve", "--host", self.host, "--port", str(port)]
+    def start(self):
+        command = [os.environ["DPONE_BINARY"], "serve", "--host", self.host, "--port", str(self._reserved.number)]
         if self.state is not None:
             command += ["--state", self.state]
         environment = {name: value for name, value in os.environ.items()

@@ -337,19 +337,15 @@ class Journal:
 
     def __init__(self, environment=None):
         self._directory = tempfile.TemporaryDirectory(prefix="dpone-live-")
-        self.environment = environment
-        self.port = "0"
-        self.server = None
+        self.environment = environment or {}
+        self.server = DponeServer(state=f"sqlite:{self._directory.name}/journal.db", directory=self._directory.name)
         self.start()
 
     def start(self, environment=None):
-        if self.server is not None:
+        if self.server.process is not None:
             self._close()
-        flags = [] if self.port == "0" else ["--port", self.port]
-        self.server = DponeServer(*flags, state=f"sqlite:{self._directory.name}/journal.db",
-                                  environment=environment or self.environment, directory=self._directory.name)
+        self.server.environment = environment or self.environment
         self.server.start()
-        self.port = str(self.server.port)
         self.url = self.server.url
 
     def kill(self):

@@ -5,7 +5,7 @@
         rows = server.query("SELECT id FROM t")
 
 The server runs as an unprivileged user when the caller is root (PostgreSQL refuses root), keeps its files in a
-temporary folder, listens on a Unix socket there and on 127.0.0.1 with a free port, and trusts every local
+temporary folder, listens on a Unix socket there and on 127.0.0.1 with a port of its own, and trusts every local
 connection. A watchdog process stops it and removes the folder even when the caller is killed.
 
 The newest server found is used; DPONE_POSTGRES_BINDIR names the folder of another one's programs (which the unprivileged
@@ -25,12 +25,13 @@ import pwd
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
 import time
 import unittest
+
+from support.ports import ReservedPort
 
 OUTPUT_PLUGINS = "pgoutput,test_decoding,wal2json"
 START_TIMEOUT_S = 60
@@ -109,12 +110,6 @@ def _unprivileged_user():
                         "PostgreSQL does not run as root")
 
 
-def _free_port():
-    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
 class PostgresServer:
     """One cluster in a temporary folder. Not for use from several threads at once."""
 
@@ -126,10 +121,11 @@ class PostgresServer:
         self._process = None
         self._watchdog = None
         self._user = _unprivileged_user() if os.geteuid() == 0 else None
+        self._reserved = ReservedPort()
+        self.port = self._reserved.number
         self._make_base()
         try:
             self._initdb(fsync)
-            self.port = _free_port()
             self._configure(fsync, settings or {})
             if start:
                 self.start()
@@ -215,15 +211,9 @@ class PostgresServer:
         """Starts the server and returns when it accepts connections. The port stays the same over restarts."""
         if self.running():
             return
-        for attempt in range(10):
-            failure = self._try_start()
-            if failure is None:
-                return
-            if "could not bind" not in failure and "Address already in use" not in failure:
-                break
-            if attempt < 9:
-                self._change_port(_free_port())
-        raise PostgresError(f"PostgreSQL did not start:\n{failure}")
+        failure = self._try_start()
+        if failure is not None:
+            raise PostgresError(f"PostgreSQL did not start:\n{failure}")
 
     def stop(self, mode="fast"):
         """mode: "smart", "fast", or "immediate" (as a crash: the next start recovers)."""
@@ -296,6 +286,7 @@ class PostgresServer:
         if self.base is not None:
             shutil.rmtree(self.base, ignore_errors=True)
             self.base = None
+        self._reserved.release()
 
     # Use
 
@@ -424,10 +415,6 @@ class PostgresServer:
             file.write(text)
         if self._user is not None:
             os.chown(path, self._user.pw_uid, self._user.pw_gid)
-
-    def _change_port(self, port):
-        self.port = port
-        self._write_settings()
 
     def _try_start(self):
         """None, or the log of the failed start."""

@@ -8,6 +8,7 @@ An entry may also be a function of (number, request) that returns a Reply.
 """
 
 import dataclasses
+import select
 import socket
 import struct
 import threading
@@ -23,7 +24,7 @@ class Reply:
     close: bool = False     # close the connection after the data
     reset: bool = False     # end the connection with a TCP reset after the data
     stall: bool = False     # keep the connection open after the data and never send more
-    late: bytes = b""       # sent a moment after the data, unasked for
+    late: bytes = b""       # sent a moment after the data, unasked for; see ScriptedPeer.late_in_time
 
 
 @dataclasses.dataclass
@@ -57,8 +58,9 @@ OK = reply(200, b'{"ok":true}', "Content-Type: application/json")
 
 
 class ScriptedPeer:
-    def __init__(self, script, read_limit=None, tls=None):
+    def __init__(self, script, read_limit=None, tls=None, gather=0):
         self.script = list(script)
+        self.gather = gather          # nobody is answered before so many have asked at the same time
         self.read_limit = read_limit  # stop reading a request's body after so many bytes, for ever
         self.tls = tls                # an ssl.SSLContext
         self.requests = []
@@ -66,7 +68,10 @@ class ScriptedPeer:
         self.busy = 0
         self.most_busy = 0
         self._lock = threading.Lock()
+        self._gathered = threading.Condition(self._lock)
         self._sockets = []
+        # The late bytes lay before the client a tenth of a second, at least, before it said anything more.
+        self.late_in_time = False
         self._stopping = threading.Event()
 
     def __enter__(self):
@@ -154,6 +159,8 @@ class ScriptedPeer:
             self.requests.append(request)
             self.busy += 1
             self.most_busy = max(self.most_busy, self.busy)
+            self._gathered.notify_all()
+            self._gathered.wait_for(lambda: self.most_busy >= self.gather, 60)
         try:
             entry = self.script[min(number, len(self.script) - 1)]
             answer = entry(number, request) if callable(entry) else entry
@@ -171,6 +178,7 @@ class ScriptedPeer:
         if answer.late:
             time.sleep(0.02)
             connection.sendall(answer.late)
+            self.late_in_time = not select.select([connection], [], [], 0.1)[0]
         if answer.stall:
             self._stopping.wait()
         if answer.reset:
