@@ -430,6 +430,7 @@ static void on_done(void *context, dp_http_request *request, unsigned status)
     dp_exchange *exchange = dp_http_request_user(request);
     int64_t duration_us = dp_clock_monotonic_us() - dp_http_request_started_us(request);
     dp_msg_end(exchange);
+    if (exchange->follows) dp_metric_add(&application->metrics.waiting_batches, UINT64_MAX); /* one less */
     if (status != 0) dp_metrics_count_request(&application->metrics, exchange->route, status, duration_us);
     if (!dp_log_enabled(application->log, DP_LOG_DEBUG)) return;
     dp_slice id = {"", 0};

@@ -187,6 +187,8 @@ void dp_metrics_render(const dp_metrics *m, const dp_metric_gauges *g, dp_buffer
          (double)load(&m->readers_suspended)},
         {"dpone_readers_refused_total", "counter", "Requests for events refused because too many wait.",
          (double)load(&m->readers_refused)},
+        {"dpone_waiting_batches", "gauge", "Batches with Dpone-After that have no answer yet.",
+         (double)load(&m->waiting_batches)},
         {"dpone_log_lines_dropped_total", "counter", "Log lines dropped because nobody read them.",
          (double)g->log_lines_dropped},
         {"dpone_uptime_seconds", "gauge", "Time since the start.", g->uptime_seconds},

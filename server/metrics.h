@@ -49,6 +49,7 @@ typedef struct dp_metrics {
     _Atomic uint64_t events_duplicate;
     _Atomic uint64_t readers_suspended;
     _Atomic uint64_t readers_refused;
+    _Atomic uint64_t waiting_batches; /* rises and falls */
 } dp_metrics;
 
 /* What others know at the moment of rendering. */

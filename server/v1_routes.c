@@ -425,6 +425,7 @@ void dp_v1_on_request(dp_exchange *exchange)
                         dp_http_request_header(exchange->request, "Dpone-After", &after);
     if (exchange->follows) {
         exchange->waiter = (dp_batch_waiter){.pipeline = job->pipeline, .wake = wake_follower};
+        dp_metric_add(&application->metrics.waiting_batches, 1);
         exchange->follower = &job->job;
         int64_t now_us = dp_http_request_now_us(exchange->request);
         exchange->follow_until_us = now_us + FOLLOW_MS * 1000;

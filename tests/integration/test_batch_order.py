@@ -18,6 +18,7 @@ from support import pipeline  # noqa: E402
 from support.batch import Batch, transaction  # noqa: E402
 from support.downstream import Downstream  # noqa: E402
 from support.dpone_server import DponeServer  # noqa: E402
+from support.patience import wait_until  # noqa: E402
 
 CAPTURE = pipeline.capture("main/pgoutput.csv")
 
@@ -28,17 +29,26 @@ def chain(count, first=1, name="orders"):
             for n in range(first, first + count)]
 
 
-class Sender(threading.Thread):
-    """One batch on a connection of its own."""
+FOLLOW_S = 5  # how long the server holds a batch back whose predecessor does not come
 
-    def __init__(self, server, batch, after=None, name="orders"):
+
+class Sender(threading.Thread):
+    """One batch on a connection of its own. Where its predecessor did not come in time, because the machine stood still, it asks
+    again, as any sender would; unless it is told to ask once. An answer that it comes too early, given too early, is final."""
+
+    def __init__(self, server, batch, after=None, name="orders", once=False):
         super().__init__()
-        self.server, self.batch, self.name_, self.answer = server, batch, name, None
+        self.server, self.batch, self.name_, self.once, self.answer = server, batch, name, once, None
         self.fields = {} if after is None else {"Dpone-After": after.batch_id}
         self.start()
 
     def run(self):
-        self.answer = self.batch.send(self.server, headers=self.fields, pipeline=self.name_)
+        while True:
+            started = time.monotonic()
+            answer = self.batch.send(self.server, headers=self.fields, pipeline=self.name_)
+            if answer[0] != 425 or self.once or time.monotonic() - started < FOLLOW_S - 0.1:
+                self.answer = answer
+                return
 
 
 class BatchOrderTest(unittest.TestCase):
@@ -48,15 +58,21 @@ class BatchOrderTest(unittest.TestCase):
     def journal(self, name="orders"):
         return [json.loads(line) for line in pipeline.journal(self.server.url, name)]
 
+    def wait_for_waiting(self, count):
+        """Until the server has received so many batches that wait for others."""
+        line = f"\ndpone_waiting_batches {count}\n"
+        wait_until(lambda: line in self.server.request("GET", "/metrics")[2].decode(), f"{count} batches that wait")
+
     def finish(self, sender):
-        sender.join(30)
+        sender.join(120)
         self.assertIsNotNone(sender.answer, "no answer")
         return sender.answer
 
     def test_a_batch_waits_for_the_one_it_comes_after(self):
         first, second = chain(2)
         late = Sender(self.server, second, first)
-        time.sleep(0.3)
+        self.wait_for_waiting(1)
+        time.sleep(0.2)
         self.assertIsNone(late.answer)
         self.assertEqual(self.journal(), [])
         status, headers, _ = first.send(self.server)
@@ -79,7 +95,7 @@ class BatchOrderTest(unittest.TestCase):
     def test_what_waits_holds_no_thread(self):
         held = chain(40, first=2, name="held")
         senders = [Sender(self.server, batch, before, "held") for before, batch in zip(chain(1, name="held") + held, held)]
-        time.sleep(0.2)
+        self.wait_for_waiting(40)
         for batch in chain(20, name="other"):
             self.assertEqual(batch.send(self.server, pipeline="other")[0], 200)
         self.assertEqual(self.server.request("GET", "/health")[0], 200)
@@ -87,21 +103,26 @@ class BatchOrderTest(unittest.TestCase):
         self.assertEqual({self.finish(sender)[0] for sender in senders}, {200})
 
     def test_one_that_is_stored_already_is_not_waited_for_also_after_a_restart(self):
-        first, second, third = chain(3)
-        first.send(self.server)
-        self.assertEqual(self.finish(Sender(self.server, second, first))[0], 200)
-        self.server.stop()
-        self.server.start()
-        started = time.monotonic()
-        self.assertEqual(self.finish(Sender(self.server, third, second))[0], 200)
-        self.assertLess(time.monotonic() - started, 4)
+        batches = chain(5)
+        batches[0].send(self.server)
+        self.assertEqual(self.finish(Sender(self.server, batches[1], batches[0], once=True))[0], 200)
+        took = []
+        for before, batch in zip(batches[1:], batches[2:]):
+            self.server.stop()
+            self.server.start()
+            started = time.monotonic()
+            self.assertEqual(self.finish(Sender(self.server, batch, before, once=True))[0], 200)
+            took.append(time.monotonic() - started)
+            if took[-1] < FOLLOW_S - 1:  # waiting would take all of it every time, a machine that stands still takes it once
+                break
+        self.assertLess(min(took), FOLLOW_S - 1)
 
     def test_one_that_never_comes_or_is_refused_ends_the_wait_and_nothing_is_stored(self):
         first, second = chain(2)
         other = chain(2, name="refused")
-        lonely = Sender(self.server, second, first)
-        behind = Sender(self.server, other[1], other[0], "refused")
-        time.sleep(0.2)
+        lonely = Sender(self.server, second, first, once=True)
+        behind = Sender(self.server, other[1], other[0], "refused", once=True)
+        self.wait_for_waiting(2)
         self.assertEqual(other[0].send(self.server, body=other[0].body[:-30], pipeline="refused")[0], 400)
         for sender in (lonely, behind):
             status, headers, body = self.finish(sender)
@@ -125,7 +146,8 @@ class BatchOrderTest(unittest.TestCase):
             link.sendall(f"POST /v1/pipelines/orders/batches HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/x-ndjson\r\n"
                          f"Idempotency-Key: {second.batch_id}\r\nDpone-After: {first.batch_id}\r\n"
                          f"Content-Length: {len(second.body)}\r\n\r\n".encode() + second.body)
-            time.sleep(0.3)
+            self.wait_for_waiting(1)
+        self.wait_for_waiting(0)
         self.assertEqual(first.send(self.server)[0], 200)
         time.sleep(0.3)
         self.assertEqual(self.journal(), transaction(901, "0/1000", 2, 10))
@@ -138,13 +160,18 @@ class BatchOrderTest(unittest.TestCase):
 
     def test_stopping_the_server_answers_what_waits(self):
         first, second = chain(2)
-        waiting = Sender(self.server, second, first)
-        time.sleep(0.3)
-        started = time.monotonic()
-        self.server.stop()
-        self.assertLess(time.monotonic() - started, 4.5)  # a batch that is never stored is waited for 5 s
-        self.assertEqual(self.server.exit_code, 0)
-        self.assertEqual(self.finish(waiting)[0], 425)
+        took = []
+        for _ in range(3):
+            waiting = Sender(self.server, second, first, once=True)
+            self.wait_for_waiting(1)
+            started = time.monotonic()
+            self.assertEqual(self.server.stop(), 0)
+            self.assertEqual(self.finish(waiting)[0], 425)
+            took.append(time.monotonic() - started)
+            if took[-1] < FOLLOW_S - 1:
+                break
+            self.server.start()
+        self.assertLess(min(took), FOLLOW_S - 1)
 
     def test_the_header_is_checked(self):
         batch = chain(1)[0]
@@ -160,12 +187,15 @@ class BatchOrderTest(unittest.TestCase):
 
 
 class ScriptedJournal:
-    """Answers batches with receipts after a pause, says that it keeps order, and refuses some as it was told."""
+    """Answers batches with receipts, says that it keeps order, and refuses some as it was told. Like a server it holds a batch back
+    until the one that it comes after is stored or refused. `fail` has how many of those that wait behind the n-th are to be answered
+    503, and the n-th is not stored before they have come; `gather` has how many are at work before the n-th is stored."""
 
-    def __init__(self, keeps_order=True, fail=(), refuse=None):
+    def __init__(self, keeps_order=True, fail=(), refuse=None, gather=()):
         self.refuse, self.tokens = refuse, []
         self.requests, self.stored, self.busy, self.most_busy = [], [], 0, 0
-        self.keeps_order, self.fail, self.lock = keeps_order, dict(fail), threading.Lock()
+        self.keeps_order, self.fail, self.gather, self.turned_away = keeps_order, dict(fail), dict(gather), set()
+        self.changed = threading.Condition()
 
     def __enter__(self):
         journal = self
@@ -210,24 +240,39 @@ class ScriptedJournal:
 
     def take(self, headers, header, trailer):
         key, after = headers["Idempotency-Key"], headers["Dpone-After"]
-        with self.lock:
+        with self.changed:
             self.requests.append((key, after))
+            self.turned_away.discard(key)
             self.busy += 1
             self.most_busy = max(self.busy, self.most_busy)
-        time.sleep(0.02)
-        with self.lock:
+            self.changed.notify_all()
+            status, answer = self.decide(key, after, header, trailer)
+            if status != 200:
+                self.turned_away.add(key)
             self.busy -= 1
-            if self.fail.get(len(self.stored), 0) > 0 and after is not None:
-                self.fail[len(self.stored)] -= 1
+            self.changed.notify_all()
+            return status, answer
+
+    def decide(self, key, after, header, trailer):
+        if after is not None:
+            number = len(self.stored)
+            if self.fail.get(number, 0) > 0:
+                self.fail[number] -= 1
                 return 503, {"detail": "busy", "code": "store_busy"}
-            if after is not None and after not in self.stored:
+            self.changed.wait_for(lambda: after in self.stored or after in self.turned_away, 60)
+            if after not in self.stored:
                 return 425, {"detail": "early", "code": "predecessor_missing"}
-            if len(self.stored) == self.refuse:
-                return 409, {"detail": "other content", "code": "event_conflict"}
-            if key not in self.stored:
-                self.stored.append(key)
-                if header["next_offset"]:
-                    self.tokens.append(header["next_offset"]["token"])
+        number = len(self.stored)
+        self.changed.wait_for(lambda: self.fail.get(number, 0) == 0, 60)  # the fifth to the 14th of the capture have others behind them
+        self.changed.wait_for(lambda: self.most_busy >= self.gather.get(number, 0), 60)
+        if number in self.gather:
+            self.changed.wait(0.1)  # one too many would come now
+        if len(self.stored) == self.refuse:
+            return 409, {"detail": "other content", "code": "event_conflict"}
+        if key not in self.stored:
+            self.stored.append(key)
+            if header["next_offset"]:
+                self.tokens.append(header["next_offset"]["token"])
         return 200, {"batch_id": key, "sink_status": "success", "load_status": "committed" if header["next_offset"] else "staged",
                      "accepted": trailer["count"], "duplicates": 0, "idempotency_passed": True, "next_offset": header["next_offset"],
                      "end_position": None}
@@ -235,27 +280,27 @@ class ScriptedJournal:
 
 class RunInFlightTest(unittest.TestCase):
     def run_into(self, url, *options, environment=None):
-        code, summary, errors = pipeline.run(url, CAPTURE, "--batch-events", "15", *options, environment=environment)
+        code, summary, errors = pipeline.run(url, CAPTURE, "--batch-events", "15", "--batch-wait-ms", "600000", *options, environment=environment)
         self.assertEqual(code, 0, errors)
         return summary
 
     def test_each_batch_names_the_one_before_it_and_no_more_are_in_flight_than_asked_for(self):
         for how in ("option", "environment"):
-            with self.subTest(how), ScriptedJournal() as journal:
+            with self.subTest(how), ScriptedJournal(gather={8: 4}) as journal:
                 options = ["--batches-in-flight", "4"] if how == "option" else []
                 self.run_into(journal.url, *options, environment={"DPONE_BATCHES_IN_FLIGHT": "4"} if how == "environment" else None)
                 self.assertEqual(journal.most_busy, 4)
                 self.assertGreater(len(journal.stored), 10)
                 before = dict(zip(journal.stored[1:], journal.stored))
                 named = [(key, after) for key, after in journal.requests if after is not None]
-                self.assertGreater(len(named), 5)
+                self.assertGreaterEqual(len(named), 3)
                 self.assertEqual([(key, before[key]) for key, _ in named], named)
 
     def test_what_comes_after_a_failure_is_sent_again_after_it(self):
         with ScriptedJournal() as journal:
             self.run_into(journal.url, "--batches-in-flight", "1")
             expected = journal.stored
-        with ScriptedJournal(fail={3: 1, 7: 2}) as journal:
+        with ScriptedJournal(fail={6: 1, 10: 1}) as journal:
             summary = self.run_into(journal.url, "--batches-in-flight", "4")
             self.assertEqual(journal.stored, expected)
             self.assertGreater(len(journal.requests), len(expected))
