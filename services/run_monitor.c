@@ -74,7 +74,6 @@ static dp_stall_facts gather(dp_run_monitor *monitor, int64_t now_us)
 {
     const dp_run_picture *picture = &monitor->picture;
     const dp_cdc_run_state *state = &picture->state;
-    bool is_sink = state->sink_since_us != 0;
     return (dp_stall_facts){
         .sink_since_us = state->sink_since_us,
         .source_since_us = state->source_since_us,
@@ -84,7 +83,8 @@ static dp_stall_facts gather(dp_run_monitor *monitor, int64_t now_us)
         .quiet_since_us = quiet_since(monitor, now_us),
         .holder_pid = picture->has_look && picture->slot.is_active ? picture->slot.active_pid : 0,
         .lag_bytes = picture->slot.lag_bytes,
-        .trouble = is_sink ? state->sink_trouble : state->source_trouble,
+        .sink_trouble = state->sink_trouble,
+        .source_trouble = state->source_trouble,
     };
 }
 

@@ -28,10 +28,10 @@ dp_stall_state dp_stall_judge(const dp_stall_facts *facts, int64_t now_us, int64
     return (dp_stall_state){DP_STALL_NONE, 0};
 }
 
-static void put_reason(const dp_stall_facts *facts, char out[DP_STALL_TEXT_BYTES], int length)
+static void put_reason(const char *trouble, char out[DP_STALL_TEXT_BYTES], int length)
 {
-    bool has_reason = facts->trouble != NULL && facts->trouble[0] != '\0';
-    if (has_reason) snprintf(out + length, DP_STALL_TEXT_BYTES - (size_t)length, ": %.500s", facts->trouble);
+    bool has_reason = trouble != NULL && trouble[0] != '\0';
+    if (has_reason) snprintf(out + length, DP_STALL_TEXT_BYTES - (size_t)length, ": %.500s", trouble);
 }
 
 void dp_stall_text(dp_stall_state state, const dp_stall_facts *facts, int64_t now_us,
@@ -42,7 +42,7 @@ void dp_stall_text(dp_stall_state state, const dp_stall_facts *facts, int64_t no
     switch (state.stall) {
     case DP_STALL_SERVER:
         length = snprintf(out, DP_STALL_TEXT_BYTES, "waiting for the server since %lld s", seconds);
-        put_reason(facts, out, length);
+        put_reason(facts->sink_trouble, out, length);
         return;
     case DP_STALL_SLOT:
         if (facts->holder_pid != 0) {
@@ -54,7 +54,7 @@ void dp_stall_text(dp_stall_state state, const dp_stall_facts *facts, int64_t no
         return;
     case DP_STALL_SOURCE:
         length = snprintf(out, DP_STALL_TEXT_BYTES, "waiting for the source since %lld s", seconds);
-        put_reason(facts, out, length);
+        put_reason(facts->source_trouble, out, length);
         return;
     case DP_STALL_TRANSACTION:
         snprintf(out, DP_STALL_TEXT_BYTES, "one transaction open since %lld s, %llu rows so far", seconds,

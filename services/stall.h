@@ -36,7 +36,8 @@ typedef struct dp_stall_facts {
     int64_t quiet_since_us;  /* nothing came and the slot has not moved though it is behind */
     int64_t holder_pid;      /* of the connection that reads the slot; 0: not known */
     int64_t lag_bytes;
-    const char *trouble; /* why, as last told; NULL or "": nothing was told */
+    const char *sink_trouble; /* why, as last told; NULL or "": nothing was told */
+    const char *source_trouble;
 } dp_stall_facts;
 
 typedef struct dp_stall_state {

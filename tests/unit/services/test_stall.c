@@ -19,22 +19,22 @@ static void the_first_cause_that_has_lasted_long_enough_is_told(void **state)
         dp_stall wanted;
         const char *text;
     } cases[] = {
-        {{.trouble = "x"}, DP_STALL_NONE, ""},
+        {{.sink_trouble = "x"}, DP_STALL_NONE, ""},
         {{.sink_since_us = ago(59)}, DP_STALL_NONE, ""},
         {{.sink_since_us = ago(60)}, DP_STALL_SERVER, "waiting for the server since 60 s"},
-        {{.sink_since_us = ago(62), .trouble = "refused"},
+        {{.sink_since_us = ago(62), .sink_trouble = "refused", .source_trouble = "gone"},
          DP_STALL_SERVER,
          "waiting for the server since 62 s: refused"},
-        {{.sink_since_us = ago(1), .source_since_us = ago(61)},
+        {{.sink_since_us = ago(1), .source_since_us = ago(61), .source_trouble = "gone"},
          DP_STALL_SOURCE,
-         "waiting for the source since 61 s"},
-        {{.sink_since_us = ago(60), .source_since_us = ago(90)},
+         "waiting for the source since 61 s: gone"},
+        {{.sink_since_us = ago(60), .source_since_us = ago(90), .source_trouble = "gone"},
          DP_STALL_SERVER,
          "waiting for the server since 60 s"},
         {{.source_since_us = ago(61), .is_slot_held = true, .holder_pid = 42},
          DP_STALL_SLOT,
          "slot held by pid 42 since 61 s"},
-        {{.source_since_us = ago(61), .is_slot_held = true, .trouble = "x"},
+        {{.source_since_us = ago(61), .is_slot_held = true, .source_trouble = "x"},
          DP_STALL_SLOT,
          "slot held by another connection since 61 s"},
         {{.source_since_us = ago(30), .is_slot_held = true}, DP_STALL_NONE, ""},
@@ -64,7 +64,7 @@ static void a_long_reason_is_cut(void **state)
     char text[DP_STALL_TEXT_BYTES];
     memset(reason, 'x', sizeof reason - 1);
     reason[sizeof reason - 1] = '\0';
-    dp_stall_facts facts = {.source_since_us = ago(60), .trouble = reason};
+    dp_stall_facts facts = {.source_since_us = ago(60), .source_trouble = reason};
     dp_stall_text(dp_stall_judge(&facts, NOW, LIMIT), &facts, NOW, text);
     assert_true(strlen(text) < sizeof text);
 }
