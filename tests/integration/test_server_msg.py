@@ -1,10 +1,12 @@
 """The test endpoints as the specification describes them, driven by a client that is not ours."""
 import json
 import re
+import threading
 import time
 import unittest
 
 from support.dpone_server import DponeServer
+from support.patience import wait_until
 
 UUID4 = re.compile(r"^[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$")
 
@@ -227,63 +229,102 @@ class Concurrency(unittest.TestCase):
     def test_concurrent_duplicates_share_one_execution(self):
         for workers in ("1", "3"):
             with self.subTest(workers=workers), DponeServer("--workers", workers, "--max-concurrency", "2") as server:
-                headers = {"X-Request-ID": "shared"}
-                bodies = server.concurrently(20, lambda _: server.request("GET", "/msg?delay=300", headers)[2])
-                self.assertEqual(len(set(bodies)), 1, bodies)
-                # Followers hold no slot: others are served meanwhile.
-                metrics = server.request("GET", "/metrics")[2].decode()
-                self.assertIn("dpone_cache_joins_total 19\n", metrics.replace("dpone_cache_hits_total", "hits"))
+                for delay in (300, 3000, 12000):  # all of them have to come while the first is at work
+                    before = server.metric("dpone_cache_joins_total")
+                    headers = {"X-Request-ID": f"shared-{delay}"}
+                    bodies = server.concurrently(20, lambda _: server.request("GET", f"/msg?delay={delay}", headers)[2])
+                    self.assertEqual(len(set(bodies)), 1, bodies)
+                    # Followers hold no slot: others are served meanwhile.
+                    joins = server.metric("dpone_cache_joins_total") - before
+                    if joins == 19:
+                        break
+                self.assertEqual(joins, 19)
 
     def test_the_queue_is_bounded(self):
         with DponeServer("--max-concurrency", "1", "--max-queue", "2") as server:
-            replies = server.concurrently(8, lambda _: server.request("GET", "/msg?delay=500")[:2])
-            statuses = sorted(status for status, _ in replies)
+            for delay in (500, 2000, 8000):  # all of them have to come while the first is at work
+                replies = server.concurrently(8, lambda _: server.request("GET", f"/msg?delay={delay}")[:2])
+                statuses = sorted(status for status, _ in replies)
+                if statuses == [200] * 3 + [503] * 5:
+                    break
             self.assertEqual(statuses, [200] * 3 + [503] * 5)
             for status, headers in replies:
                 if status == 503:
                     self.assertEqual(headers["Retry-After"], "1")
 
     def test_the_timeout_covers_waiting_and_work_and_caches_nothing(self):
-        with DponeServer("--max-concurrency", "1", "--request-timeout", "1") as server:
-            headers = {"X-Request-ID": "slow"}
-            status, reply_headers, reply = server.json("GET", "/msg?delay=30000", headers)
-            self.assertEqual((status, reply), (408, {"detail": "Request timeout"}))
-            self.assertTrue(reply_headers["X-Correlation-ID"])
-            self.assertEqual(server.request("GET", "/msg", headers)[0], 200)
-            statuses = server.concurrently(3, lambda _: server.request("GET", "/msg?delay=800")[0])
-            self.assertEqual(sorted(statuses), [200, 408, 408])
+        for timeout in (1, 5, 20):  # three have to come within a fifth of it
+            with DponeServer("--max-concurrency", "1", "--request-timeout", str(timeout)) as server:
+                headers = {"X-Request-ID": "slow"}
+                status, reply_headers, reply = server.json("GET", "/msg?delay=30000", headers)
+                self.assertEqual((status, reply), (408, {"detail": "Request timeout"}))
+                self.assertTrue(reply_headers["X-Correlation-ID"])
+                self.assertEqual(server.request("GET", "/msg", headers)[0], 200)
+                statuses = server.concurrently(3, lambda _: server.request("GET", f"/msg?delay={800 * timeout}")[0])
+            if sorted(statuses) == [200, 408, 408]:
+                break
+        self.assertEqual(sorted(statuses), [200, 408, 408])
 
     def test_a_refused_request_does_not_use_up_a_failure(self):
         with DponeServer("--max-concurrency", "1", "--max-queue", "0") as server:
             def ask(index):
                 if index == 0:
-                    return server.request("GET", "/msg?delay=1000")[0]
-                time.sleep(0.4)
+                    status = server.request("GET", f"/msg?delay={delay}")[0]
+                    answered.set()
+                    return status
+                wait_until(lambda: server.metric("dpone_active_requests") == 1 or answered.is_set(), "the first")
                 server.request("POST", "/fail/count/1")
                 return server.request("GET", "/msg")[0]
-            self.assertEqual(server.concurrently(2, ask), [200, 503])
+            for delay in (1000, 5000, 20000):  # the second has to come while the first is at work
+                server.request("POST", "/fail/reset")
+                answered = threading.Event()
+                statuses = server.concurrently(2, ask)
+                if statuses == [200, 503]:
+                    break
+            self.assertEqual(statuses, [200, 503])
             self.assertEqual(server.request("GET", "/msg")[0], 500)
 
     def test_the_next_leads_when_the_leader_times_out(self):
-        with DponeServer("--request-timeout", "2", "--workers", "2") as server:
-            headers = {"X-Request-ID": "heir"}
+        for timeout in (2, 8, 24):  # two have to join while the first is at work, and be alive when its time is over
+            with DponeServer("--request-timeout", str(timeout), "--workers", "2") as server:
+                headers = {"X-Request-ID": "heir"}
+                answered = threading.Event()
 
-            def ask(index):
-                if index == 0:
-                    return server.request("GET", "/msg?delay=30000", headers)[0]
-                time.sleep(1)
-                return server.request("GET", "/msg?delay=100", headers)[0]
-            self.assertEqual(server.concurrently(3, ask), [408, 200, 200])
+                def ask(index):
+                    if index == 0:
+                        status = server.request("GET", "/msg?delay=30000", headers)[0]
+                        answered.set()
+                        return status
+                    wait_until(lambda: server.metric("dpone_cache_in_flight") == 1 or answered.is_set(), "the first")
+                    time.sleep(timeout / 2)
+                    return server.request("GET", "/msg?delay=100", headers)[0]
+                statuses = server.concurrently(3, ask)
+            if statuses == [408, 200, 200]:
+                break
+        self.assertEqual(statuses, [408, 200, 200])
 
     def test_work_goes_on_when_the_client_leaves(self):
         with DponeServer() as server:
-            connection = server.connect()
-            connection.request("GET", "/msg?delay=500", headers={"X-Request-ID": "left"})
-            time.sleep(0.2)
-            connection.close()
-            time.sleep(1)
-            metrics = server.request("GET", "/metrics")[2].decode()
-            self.assertIn("\ndpone_cache_entries 1\n", metrics)
+            for number, delay in enumerate((1000, 5000, 20000)):  # the client has to leave while it is at work
+                connection = server.connect()
+                connection.request("GET", f"/msg?delay={delay}", headers={"X-Request-ID": f"left-{delay}"})
+                wait_until(lambda: server.metric("dpone_cache_in_flight") == 1 or server.metric("dpone_cache_entries") > number,
+                           "the request")
+                connection.close()
+                time.sleep(0.2)
+                left_at_work = server.metric("dpone_cache_in_flight") == 1
+                wait_until(lambda: server.metric("dpone_cache_entries") == number + 1, "its end")
+                if left_at_work:
+                    break
+            self.assertTrue(left_at_work)
+
+    @staticmethod
+    def asked(server):
+        """How many requests to /msg have come so far, read from one answer."""
+        text = server.request("GET", "/metrics")[2].decode()
+        return sum(int(number) for number in re.findall(
+            r'^(?:dpone_active_requests|dpone_queue_depth|dpone_http_requests_total\{method="GET",route="/msg",status="200"\}) (\d+)$',
+            text, re.M))
 
     def test_nothing_is_lost_at_shutdown(self):
         server = DponeServer("--max-concurrency", "5")
@@ -291,7 +332,9 @@ class Concurrency(unittest.TestCase):
 
         def ask(index):
             if index == 20:
-                time.sleep(0.5)
+                for _ in range(2):  # one may be counted twice for a moment, as it ends
+                    wait_until(lambda: self.asked(server) >= 20, "all requests")
+                    time.sleep(0.05)
                 return server.stop()
             return server.request("GET", "/msg?delay=400")[0]
         results = server.concurrently(21, ask)
@@ -315,12 +358,15 @@ class Cache(unittest.TestCase):
     def test_age_counts_from_creation(self):
         with DponeServer("--cache-ttl-seconds", "2") as server:
             headers = {"X-Request-ID": "old"}
+            asked = time.monotonic()
             first = server.request("GET", "/msg", headers)[2]
             started = time.monotonic()
             while time.monotonic() - started < 1:
-                self.assertEqual(server.request("GET", "/msg", headers)[2], first)
+                again = server.request("GET", "/msg", headers)[2]
+                if time.monotonic() - asked < 2:  # a machine that stands still comes too late
+                    self.assertEqual(again, first)
                 time.sleep(0.1)
-            time.sleep(1.2)
+            time.sleep(max(0, started + 2.1 - time.monotonic()))
             self.assertNotEqual(server.request("GET", "/msg", headers)[2], first)
 
 

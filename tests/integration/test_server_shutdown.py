@@ -32,7 +32,7 @@ class Poster(threading.Thread):
 
 class StuckState(unittest.TestCase):
     def wait_until(self, condition, what):
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 120
         while not condition():
             self.assertLess(time.monotonic(), deadline, what)
             time.sleep(0.05)
@@ -56,7 +56,7 @@ class StuckState(unittest.TestCase):
                 self.wait_until(lambda: postgres.query_value(waiting) != "0", "the insert waits for the lock")
                 self.assertEqual(server.request("GET", "/health")[0], 200)
                 self.assertEqual(server.stop(seconds=50), 0)
-                poster.join(10)
+                poster.join(60)
                 self.assertNotEqual(poster.outcome, 200, "nothing was committed")
                 locker.stdin.write("ROLLBACK;\n")
                 locker.stdin.close()
@@ -78,6 +78,7 @@ class StuckState(unittest.TestCase):
                     posters = [Poster(server, "during"), Poster(server, "before")]
                     for poster in posters:
                         poster.start()
+                    self.wait_until(lambda: server.metric("dpone_connections") >= 3, "the posters' connections")
                     time.sleep(0.5)
                     self.assertEqual(server.request("GET", "/health")[0], 200)
                     self.assertEqual(server.stop(seconds=50), 0)
@@ -85,7 +86,7 @@ class StuckState(unittest.TestCase):
                     for session in sessions + [postgres.pid]:
                         os.kill(session, signal.SIGCONT)
                 for poster in posters:
-                    poster.join(10)
+                    poster.join(60)
                     self.assertIsInstance(poster.outcome, Exception, "no receipt")
                 entry = server.log_entries()[-1]
                 self.assertEqual((entry["level"].lower(), entry["message"], entry["everything_finished"]),
@@ -104,10 +105,11 @@ class StuckState(unittest.TestCase):
                 posters = [Poster(server, f"p{index}") for index in range(3)]
                 for poster in posters:
                     poster.start()
+                self.wait_until(lambda: server.metric("dpone_connections") >= 4, "the posters' connections")
                 time.sleep(0.3)
                 self.assertEqual(server.stop(seconds=50), 0)
                 for poster in posters:
-                    poster.join(10)
+                    poster.join(60)
                     self.assertNotEqual(poster.outcome, 200)
                 other.execute("ROLLBACK")
                 server.start()

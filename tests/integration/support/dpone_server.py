@@ -65,7 +65,7 @@ class DponeServer:
         if not self.tls:
             self.wait_until_healthy()
 
-    def wait_until_healthy(self, seconds=20):
+    def wait_until_healthy(self, seconds=60):
         give_up = time.monotonic() + seconds
         while True:
             try:
@@ -113,7 +113,12 @@ class DponeServer:
         status, reply_headers, text = self.request(method, path, headers, body)
         return status, reply_headers, json.loads(text)
 
-    def raw(self, data, seconds=10, pause=None):
+    def metric(self, name):
+        """The value of a metric without labels."""
+        text = self.request("GET", "/metrics")[2].decode()
+        return float(next(line for line in text.splitlines() if line.startswith(name + " ")).split()[1])
+
+    def raw(self, data, seconds=60, pause=None):
         """Sends bytes as they are (in pieces with a pause between them when asked); everything that comes back."""
         with socket.create_connection((self.host, self.port), timeout=seconds) as connection:
             for piece in [data] if pause is None else data:
@@ -156,7 +161,7 @@ class DponeServer:
 
     def log_entries(self):
         entries = []
-        for line in self.log_text().splitlines():
+        for line in self.log_text().split("\n")[:-1]:  # the last one may be under way
             if line.startswith("{"):
                 entries.append(json.loads(line))
         return entries
