@@ -167,6 +167,31 @@ static void an_exhausted_operation_reports_the_last_error(void **state)
     peer_stop(server);
 }
 
+static void fail_differently(peer *self, unsigned number, const char *request, peer_reply *reply)
+{
+    (void)self, (void)request;
+    const int statuses[] = {500, 408, 502};
+    peer_say_status(reply, statuses[number % 3], "", "{}");
+}
+
+static void the_last_of_different_errors_is_the_one_that_is_told(void **state)
+{
+    (void)state;
+    peer *server = peer_start(fail_differently, NULL);
+    dp_client_config config = quick_config(server);
+    dp_client *client = new_client(&config);
+    dp_client_response response = DP_CLIENT_RESPONSE_INIT;
+    dp_error error = DP_ERROR_INIT;
+    assert_int_equal(dp_client_get(client, "/msg", &response, &error), DP_STATUS_REMOTE);
+    assert_int_equal(response.kind, DP_CLIENT_SERVICE_UNAVAILABLE);
+    assert_int_equal(response.http_status, 502);
+    assert_non_null(strstr(error.message, "status 502"));
+    assert_null(strstr(error.message, "status 500"));
+    dp_client_response_release(&response);
+    dp_client_free(client);
+    peer_stop(server);
+}
+
 static void a_deadline_is_never_slept_past(void **state)
 {
     (void)state;
@@ -246,6 +271,48 @@ static void unusable_requests_are_named_before_anything_is_sent(void **state)
     assert_int_equal(server->request_count, 0);
     dp_client_free(client);
     peer_stop(server);
+}
+
+static void the_defaults_are_the_documented_ones(void **state)
+{
+    (void)state;
+    const dp_client_config is = dp_client_config_defaults();
+    const struct {
+        const char *name;
+        uint64_t value;
+        uint64_t expected;
+    } rows[] = {
+        {"retry.max_attempts", is.retry.max_attempts, 3},
+        {"retry.min_wait_ms", is.retry.min_wait_ms, 1000},
+        {"retry.max_wait_ms", is.retry.max_wait_ms, 60000},
+        {"retry.multiplier_ms", is.retry.multiplier_ms, 2000},
+        {"retry.jitter", is.retry.jitter, true},
+        {"retry.retry_after_max_ms", is.retry.retry_after_max_ms, 300000},
+        {"retry.budget", is.retry.budget, true},
+        {"retry.budget_percent", is.retry.budget_percent, 20},
+        {"retry.budget_per_second", is.retry.budget_per_second, 10},
+        {"breaker.enabled", is.breaker.enabled, true},
+        {"breaker.failure_threshold", is.breaker.failure_threshold, 5},
+        {"breaker.recovery_ms", is.breaker.recovery_ms, 30000},
+        {"bulkhead.max_concurrency", is.bulkhead.max_concurrency, 50},
+        {"bulkhead.max_waiting", is.bulkhead.max_waiting, 10000},
+        {"bulkhead.acquire_timeout_ms", is.bulkhead.acquire_timeout_ms, 30000},
+        {"timeouts.connect_ms", is.timeouts.connect_ms, 60000},
+        {"timeouts.read_ms", is.timeouts.read_ms, 15000},
+        {"timeouts.write_ms", is.timeouts.write_ms, 15000},
+        {"timeouts.pool_ms", is.timeouts.pool_ms, 0},
+        {"timeouts.total_ms", is.timeouts.total_ms, 0},
+        {"tls.verify", is.tls.verify, true},
+        {"follow_redirects", is.follow_redirects, true},
+        {"max_redirects", is.max_redirects, 10},
+        {"http_version", is.http_version, DP_CLIENT_HTTP_AUTO},
+        {"max_response_bytes", is.max_response_bytes, 64U << 20},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        if (rows[i].value == rows[i].expected) continue;
+        fail_msg("%s is %llu, not %llu", rows[i].name, (unsigned long long)rows[i].value,
+                 (unsigned long long)rows[i].expected);
+    }
 }
 
 static void a_configuration_out_of_range_is_refused_by_name(void **state)
@@ -1034,9 +1101,11 @@ int main(void)
         cmocka_unit_test(many_requests_use_one_connection),
         cmocka_unit_test(one_request_id_serves_all_attempts_of_an_operation),
         cmocka_unit_test(an_exhausted_operation_reports_the_last_error),
+        cmocka_unit_test(the_last_of_different_errors_is_the_one_that_is_told),
         cmocka_unit_test(a_deadline_is_never_slept_past),
         cmocka_unit_test(a_total_timeout_ends_a_silent_exchange),
         cmocka_unit_test(unusable_requests_are_named_before_anything_is_sent),
+        cmocka_unit_test(the_defaults_are_the_documented_ones),
         cmocka_unit_test(a_configuration_out_of_range_is_refused_by_name),
         cmocka_unit_test(bodies_are_streamed_with_and_without_a_length),
         cmocka_unit_test(a_streamed_body_is_rewound_for_a_retry),
