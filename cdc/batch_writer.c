@@ -206,6 +206,11 @@ size_t dp_batch_writer_commit_count(const dp_batch_writer *batch)
     return batch->commit_count;
 }
 
+void dp_batch_writer_lower_max_event(dp_batch_writer *batch, size_t max_event_bytes)
+{
+    if (max_event_bytes < batch->limits.max_event_bytes) batch->limits.max_event_bytes = max_event_bytes;
+}
+
 bool dp_batch_writer_is_full(const dp_batch_writer *batch)
 {
     return batch->event_count >= batch->limits.max_events || batch->lines.length >= batch->limits.max_bytes;

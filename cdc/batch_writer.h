@@ -41,6 +41,10 @@ dp_batch_writer *dp_batch_writer_new(dp_identity_kind identity, const dp_batch_l
 void dp_batch_writer_free(dp_batch_writer *batch);
 void dp_batch_writer_clear(dp_batch_writer *batch);
 
+/* For the events that are put from now on; a limit that is not lower than the one in force changes nothing.
+ */
+void dp_batch_writer_lower_max_event(dp_batch_writer *batch, size_t max_event_bytes);
+
 /* Append one line; statuses as dp_event_writer_put_event. */
 dp_status dp_batch_writer_put_event(dp_batch_writer *batch, const dp_change *change, dp_error *error);
 dp_status dp_batch_writer_put_commit(dp_batch_writer *batch, const dp_transaction_end *end, dp_error *error);

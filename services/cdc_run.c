@@ -51,6 +51,7 @@ typedef struct cdc_run {
     dp_event_writer *poison_writer;
 
     dp_batch_limits limits; /* the options', or less where the sink takes less */
+    size_t sink_max_bytes;  /* what it takes as one batch, as far as is known; 0: it has not said */
     dp_batch_writer *building;
     int64_t building_since_us; /* when the first line was put; 0: empty */
     bool has_end;              /* some transaction is complete in `building` */
@@ -373,6 +374,48 @@ static dp_status take_receipt(cdc_run *run, const dp_batch_body *body, const dp_
     return pass_gate(run, &receipt, offsets, has_duplicates, error);
 }
 
+/* --- what the sink takes --- */
+
+/* An event that the sink would refuse whatever batch it is in is poison like one above the own limit, so that
+ * it is known before it is sent. A batch above the sink's limit is halved when it is refused. */
+static dp_status learn_limits(cdc_run *run, dp_error *error)
+{
+    size_t event_bytes = 0;
+    dp_batch_body smallest = {.bytes = DP_BUFFER_INIT(HEADER_AND_TRAILER_BYTES)};
+    const dp_batch_offsets offsets = {.has_next_offset = true,
+                                      .next_offset = {UINT64_MAX},
+                                      .has_stored_offset = true,
+                                      .stored_offset = {UINT64_MAX},
+                                      .has_high_watermark = true,
+                                      .high_watermark = {UINT64_MAX}};
+    run->limits = run->options->limits;
+    if (run->sink->limits == NULL) return DP_STATUS_OK;
+    run->sink->limits(run->sink->self, &run->sink_max_bytes, &event_bytes);
+    dp_status status = dp_batch_compose(run->hash, DP_SLICE_LITERAL(""), 0, &run->options->stream, &offsets,
+                                        &smallest, error);
+    size_t beside = smallest.bytes.length + COMMIT_LINE_BYTES;
+    dp_buffer_release(&smallest.bytes);
+    if (event_bytes > 0 && event_bytes < run->limits.max_event_bytes)
+        run->limits.max_event_bytes = event_bytes;
+    if (run->sink_max_bytes > beside && run->sink_max_bytes - beside < run->limits.max_event_bytes)
+        run->limits.max_event_bytes = run->sink_max_bytes - beside;
+    return status;
+}
+
+/* A refusal that the known limits do not explain: the server was started again with others. What is decoded
+ * from now on keeps to them. A failure to learn them changes nothing. */
+static void learn_limits_again(cdc_run *run, const dp_batch_body *refused)
+{
+    dp_offset offset;
+    bool found;
+    dp_error ignored = DP_ERROR_INIT;
+    if (refused->bytes.length > run->sink_max_bytes) return;
+    dp_status status =
+        run->sink->load_offset(run->sink->self, run->options->stream.backend, &offset, &found, &ignored);
+    if (status == DP_STATUS_OK) status = learn_limits(run, &ignored);
+    if (status == DP_STATUS_OK) dp_batch_writer_lower_max_event(run->building, run->limits.max_event_bytes);
+}
+
 /* --- delivery --- */
 
 static flight *flight_at(cdc_run *run, unsigned index)
@@ -491,20 +534,40 @@ static void call_back_followers(cdc_run *run)
 static dp_status deliver_in_parts(cdc_run *run, dp_batch_body *body, const dp_batch_offsets *offsets,
                                   bool has_duplicates, dp_error *error);
 
+/* An event that was put into a batch under other limits cannot become poison any more: its change is gone.
+ * The next run reads it again and knows the limits before. */
+static void hint_at_refusal(const dp_batch_body *body, bool is_large_event, dp_error *error)
+{
+    static const char id_member[] = "{\"event_id\":\"";
+    dp_slice line = {body->bytes.data + body->lines_start, body->lines_length};
+    if (!is_large_event || !dp_slice_starts_with(line, DP_SLICE_LITERAL(id_member))) {
+        dp_error_hint(error, "nothing of the batch was stored and the offset has not moved; batch %.64s",
+                      body->batch_id);
+        return;
+    }
+    dp_error_hint(error,
+                  "event %.64s alone is more than the server takes since it was started again; the offset "
+                  "has not passed it: raise the server's limit, or run again, which treats the event as "
+                  "--on-poison says",
+                  line.data + sizeof id_member - 1);
+}
+
 static dp_status complete_delivery(cdc_run *run, dp_batch_body *body, const dp_batch_offsets *offsets,
                                    bool has_duplicates, dp_error *error)
 {
     dp_batch_answer answer;
     dp_status status = await_final_answer(run, body, &answer, error);
     if (status != DP_STATUS_OK) return status;
-    if (answer.http_status == 413 && body->event_count > 1) call_back_followers(run);
-    if (answer.http_status == 413 && body->event_count > 1)
-        return deliver_in_parts(run, body, offsets, has_duplicates, error);
     if (answer.http_status == 200) return take_receipt(run, body, offsets, has_duplicates, &answer, error);
-    dp_batch_refusal(answer.http_status, answer.body, error);
-    dp_error_hint(error, "nothing of the batch was stored and the offset has not moved; batch %.64s",
-                  body->batch_id);
-    return error->status;
+    bool is_too_large = answer.http_status == 413;
+    if (is_too_large && body->event_count > 1) call_back_followers(run);
+    if (!is_too_large || body->event_count <= 1) {
+        dp_batch_refusal(answer.http_status, answer.body, error);
+        hint_at_refusal(body, is_too_large, error);
+        return error->status;
+    }
+    learn_limits_again(run, body);
+    return deliver_in_parts(run, body, offsets, has_duplicates, error);
 }
 
 static dp_status deliver_part(cdc_run *run, dp_slice lines, size_t event_count,
@@ -1019,35 +1082,6 @@ static void look_after_source(void *context)
     cdc_run *run = context;
     dp_error ignored = DP_ERROR_INIT;
     if (run->source->tick != NULL) run->source->tick(run->source->self, &ignored);
-}
-
-/* An event that the sink would refuse whatever batch it is in is poison like one above the own limit, so that
- * it is known before it is sent. A batch above the sink's limit is halved when it is refused. */
-static dp_status learn_limits(cdc_run *run, dp_error *error)
-{
-    size_t batch_bytes = 0;
-    size_t event_bytes = 0;
-    dp_batch_body *smallest = &run->flights[0].body;
-    const dp_batch_offsets offsets = {.has_next_offset = true,
-                                      .next_offset = {UINT64_MAX},
-                                      .has_stored_offset = true,
-                                      .stored_offset = {UINT64_MAX},
-                                      .has_high_watermark = true,
-                                      .high_watermark = {UINT64_MAX}};
-    run->limits = run->options->limits;
-    if (run->sink->limits == NULL) return DP_STATUS_OK;
-    run->sink->limits(run->sink->self, &batch_bytes, &event_bytes);
-    smallest->bytes = (dp_buffer)DP_BUFFER_INIT(HEADER_AND_TRAILER_BYTES);
-    dp_status status = dp_batch_compose(run->hash, DP_SLICE_LITERAL(""), 0, &run->options->stream, &offsets,
-                                        smallest, error);
-    size_t beside = smallest->bytes.length + COMMIT_LINE_BYTES;
-    dp_buffer_release(&smallest->bytes);
-    smallest->bytes.max_bytes = 0; /* made in its real size when it is used */
-    if (event_bytes > 0 && event_bytes < run->limits.max_event_bytes)
-        run->limits.max_event_bytes = event_bytes;
-    if (batch_bytes > beside && batch_bytes - beside < run->limits.max_event_bytes)
-        run->limits.max_event_bytes = batch_bytes - beside;
-    return status;
 }
 
 static dp_status set_up(cdc_run *run, dp_error *error)

@@ -20,8 +20,8 @@ ORDERS = os.path.join(SOURCE_DIR, "examples", "captures", "orders.pgoutput.csv")
 KEYS = ["--unique-key", "public.orders=id", "--unique-key", "public.customers=id"]
 
 
-def large_rows(count, lengths):
-    """A pgoutput capture of one transaction: rows of public.notes (id int4, body text), some of them long."""
+def notes(transactions, first=0):
+    """A pgoutput capture of rows of public.notes (id int4, body text): a list of lengths for each transaction."""
     def lsn(number):
         return f"0/{number:X}"
 
@@ -31,12 +31,17 @@ def large_rows(count, lengths):
 
     relation = b"R" + struct.pack(">I", 7) + b"public\0notes\0d" + struct.pack(">H", 2)
     relation += b"\1id\0" + struct.pack(">Ii", 23, -1) + b"\0body\0" + struct.pack(">Ii", 25, -1)
-    messages = [(0x1000, b"B" + struct.pack(">QQI", 0x2000, 0, 900)), (0, relation)]
-    for i in range(count):
-        row = b"I" + struct.pack(">I", 7) + b"N" + struct.pack(">H", 2) + column(i) + column("x" * lengths.get(i, 10))
-        messages.append((0x1010 + i, row))
-    messages.append((0x2040, b"C\0" + struct.pack(">QQQ", 0x2000, 0x2040, 0)))
-    return b"lsn,xid,data\n" + b"".join(f"{lsn(at)},900,\\x{message.hex()}\n".encode() for at, message in messages)
+    lines, identity = [], 0
+    for number, lengths in enumerate(transactions, first):
+        begin, xid = 0x10000 * (number + 1), 900 + number
+        messages = [(begin, b"B" + struct.pack(">QQI", begin + 0x8000, 0, xid)), (0, relation)]
+        for length in lengths:
+            row = b"I" + struct.pack(">I", 7) + b"N" + struct.pack(">H", 2) + column(identity) + column("x" * length)
+            messages.append((begin + 0x10 + identity, row))
+            identity += 1
+        messages.append((begin + 0x8040, b"C\0" + struct.pack(">QQQ", begin + 0x8000, begin + 0x8040, 0)))
+        lines += [f"{lsn(at)},{xid},\\x{message.hex()}\n".encode() for at, message in messages]
+    return b"lsn,xid,data\n" * (first == 0) + b"".join(lines)
 
 
 class RunTest(unittest.TestCase):
@@ -154,9 +159,8 @@ class RunTest(unittest.TestCase):
     def assert_large_is_poison(self, *limit):
         with DponeServer(*limit, state="sqlite:journal.db") as server, tempfile.TemporaryDirectory() as folder:
             capture = os.path.join(folder, "large.csv")
-            messages = large_rows(5, {2: 100_000})
             with open(capture, "wb") as out:
-                out.write(messages)
+                out.write(notes([[10, 10, 100_000, 10, 10]]))
             code, _, errors = pipeline.run(server.url, capture, "--unique-key", "public.notes=id")
             self.assertEqual(code, 4, errors)
             self.assertIn("an event of more than 6", errors)
@@ -181,6 +185,54 @@ class RunTest(unittest.TestCase):
         self.server.start()
         self.assertEqual(run.wait(120), 0, run.stderr.read())
         self.assertEqual(pipeline.journal(self.server.url), pipeline.decode(ORDERS, *KEYS))
+
+    def lower_limits_while_it_runs(self, later, *flags, options=()):
+        """A run that has begun meets a server that takes less: (run, what the journal has to hold in the end)."""
+        path = self.path("notes.csv", notes([[10]]))
+        run = self.start(path, "--unique-key", "public.notes=id", "--batch-wait-ms", "10", *options)
+        self.wait_for_events(1)
+        port = self.server.port
+        self.server.stop()
+        with open(path, "ab") as out:
+            out.write(notes(later, first=1))
+        self.server.flags = ["--port", str(port), *flags]
+        self.server.start()
+        return run, [json.loads(line) for line in pipeline.decode(path, "--unique-key", "public.notes=id")]
+
+    def test_a_server_that_takes_less_after_a_restart_gets_what_was_built_before_in_parts(self):
+        for count in ("1", "4"):
+            with self.subTest(count):
+                later = [[300] * 40, [300] * 3, *[[200]] * 30, [300] * 40]
+                run, expected = self.lower_limits_while_it_runs(later, "--max-batch-bytes", "4000",
+                                                                options=["--batch-events", "30", "--batches-in-flight", count])
+                self.wait_for_events(1 + sum(map(len, later)))
+                run.send_signal(signal.SIGTERM)
+                self.assertEqual(run.wait(20), 0, run.stderr.read())
+                self.assertEqual([json.loads(line) for line in pipeline.journal(self.server.url)], expected)
+                self.setUp()
+
+    def test_an_event_read_after_the_limit_was_lowered_is_poison(self):
+        later = [[300] * 40, [300] * 40, [300, 5000, 300]]
+        run, _ = self.lower_limits_while_it_runs(later, "--max-batch-bytes", "4000", options=["--batch-events", "30", "--on-poison",
+                                                                                             "quarantine", "--batches-in-flight", "1"])
+        self.wait_for_events(83)
+        run.send_signal(signal.SIGTERM)
+        self.assertEqual(run.wait(20), 0, run.stderr.read())
+        self.assertEqual(json.loads(run.stdout.read())["quarantined"], 1)
+
+    def test_an_event_that_was_built_under_a_higher_limit_stops_the_run_by_name_and_the_next_one_goes_on(self):
+        for limit in ("--max-batch-bytes", "--max-event-bytes"):
+            with self.subTest(limit):
+                run, expected = self.lower_limits_while_it_runs([[10, 5000, 10], [10]], limit, "4000")
+                self.assertEqual(run.wait(60), 4)
+                large = [line["event_id"] for line in expected if len(line.get("data", {}).get("body", "")) == 5000]
+                self.assertIn(f"event {large[0]} alone is more", run.stderr.read().decode())
+                code, summary, errors = pipeline.run(self.server.url, os.path.join(self.folder, "notes.csv"), "--unique-key", "public.notes=id",
+                                                     "--on-poison", "quarantine")
+                self.assertEqual((code, summary["quarantined"]), (0, 1), errors)
+                held = [json.loads(line) for line in pipeline.journal(self.server.url)]
+                self.assertEqual([line["data"]["id"] for line in held if "event_id" in line], [0, 0, 2, 3])
+                self.setUp()
 
     def test_a_signal_ends_the_waiting_at_once(self):
         self.server.stop()
