@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs the Debian packages that building and testing dpone needs; asks for root only when one is missing.
-# usage: scripts/deps.sh build|test|lint|fuzz...   (each word adds a group)
+# usage: scripts/deps.sh build|test|lint|fuzz|bench|coverage|browser   (each word adds a group)
 set -euo pipefail
 
 packages_of() {
@@ -13,7 +13,8 @@ packages_of() {
     fuzz) echo clang libclang-rt-14-dev llvm ;;
     bench) echo wrk ;;
     coverage) echo gcovr ;;
-    *) echo "deps: unknown group '$1'; expected build, test, lint, fuzz, bench or coverage" >&2; exit 2 ;;
+    browser) echo chromium-headless-shell ;;
+    *) echo "deps: unknown group '$1'; expected build, test, lint, fuzz, bench, coverage or browser" >&2; exit 2 ;;
   esac
 }
 
@@ -41,4 +42,5 @@ quietly() { # only a failure is worth reading
   "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive NEEDRESTART_SUSPEND=1 "$@" >"$log" 2>&1 || { cat "$log" >&2; exit 3; }
 }
 quietly apt-get update -qq
-quietly apt-get install -y -qq --no-install-recommends "${missing[@]}"
+# Another apt (unattended upgrades) may be at work.
+quietly apt-get -o DPkg::Lock::Timeout=300 install -y -qq --no-install-recommends "${missing[@]}"
