@@ -1,6 +1,8 @@
 /* The SQLite driver: connection, transactions, migrations. WAL with synchronous=FULL, so that a COMMIT is on
  * disk when it returns; BEGIN IMMEDIATE, so that a writer never meets a lock half-way. */
 #include <errno.h>
+#include <libgen.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -148,6 +150,18 @@ static dp_status configure(sqlite_store *self, const dp_store_options *options, 
     return status;
 }
 
+/* SQLite tries to read what it could not write, and its error is that of the second try: "No such file" for a
+ * folder that forbids a new file. This asks the folder itself. */
+static int reason_of_cantopen(const char *path, int system_errno, bool creates)
+{
+    char folder[PATH_MAX];
+    if (system_errno != ENOENT || !creates ||
+        (size_t)snprintf(folder, sizeof folder, "%s", path) >= sizeof folder) {
+        return system_errno;
+    }
+    return access(dirname(folder), W_OK | X_OK) == 0 ? system_errno : errno;
+}
+
 static dp_status connect_to(sqlite_store *self, const char *path, const dp_store_options *options,
                             dp_error *error)
 {
@@ -160,10 +174,14 @@ static dp_status connect_to(sqlite_store *self, const char *path, const dp_store
                             path);
     }
     if (code == SQLITE_CANTOPEN && sqlite3_system_errno(self->connection) != 0) {
-        errno = sqlite3_system_errno(self->connection);
-        bool is_missing = errno == ENOENT && (flags & SQLITE_OPEN_CREATE) == 0;
+        bool creates = (flags & SQLITE_OPEN_CREATE) != 0;
+        int reason = reason_of_cantopen(path, sqlite3_system_errno(self->connection), creates);
+        bool is_missing = reason == ENOENT && !creates;
         dp_error_set(error, DP_STATUS_IO, "unable to open the state database ('%s'): %s", path,
-                     strerror(errno));
+                     strerror(reason));
+        if (reason == EACCES || reason == EROFS) {
+            dp_error_hint(error, "its folder must be writable for uid %u", (unsigned)geteuid());
+        }
         if (is_missing) dp_error_hint(error, "dpone state migrate makes one");
         return DP_STATUS_IO;
     }
