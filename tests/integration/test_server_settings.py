@@ -131,7 +131,8 @@ class Unit(unittest.TestCase):
         with open(os.path.join(os.environ["DPONE_SOURCE_DIR"], "packaging/systemd/dpone.service"), encoding="ascii") as unit:
             text = unit.read()
         # The program and its manual are not installed where tests run.
-        text = re.sub(r"^Documentation=.*\n", "", text, flags=re.M).replace("/usr/bin/dpone", os.path.abspath(BINARY))
+        self.assertIn("ExecStart=dpone ", text)
+        text = re.sub(r"^Documentation=.*\n", "", text, flags=re.M).replace("ExecStart=dpone ", f"ExecStart={os.path.abspath(BINARY)} ")
         with tempfile.TemporaryDirectory() as directory:
             path = os.path.join(directory, "dpone.service")
             with open(path, "w", encoding="ascii") as unit:
