@@ -6,7 +6,7 @@
 #include "base/sql_quote.h"
 #include "cdc/source_blockers.h"
 
-enum { MAX_SQL_BYTES = 64 * 1024, MAX_TEXT_BYTES = 4 << 20 };
+enum { MAX_SQL_BYTES = 64 * 1024, MAX_HISTORY_BYTES = 1 << 20 };
 
 static void copy_text(char *out, size_t out_bytes, dp_slice text)
 {
@@ -156,42 +156,31 @@ dp_status dp_postgres_read_publication(dp_postgres_session *session, const char 
     return DP_STATUS_OK;
 }
 
-bool dp_postgres_parse_switch_point(dp_slice history, uint32_t from_timeline, dp_lsn *switch_point)
+dp_status dp_postgres_read_history(dp_postgres_session *session, uint32_t timeline, dp_buffer *history,
+                                   dp_error *error)
 {
-    bool more = history.length > 0;
-    while (more) {
-        dp_slice line;
-        dp_slice number;
-        dp_slice rest;
-        uint64_t parent;
-        more = dp_slice_split(history, '\n', &line, &history);
-        if (!dp_slice_split(dp_slice_trim(line), '\t', &number, &rest)) continue;
-        if (!dp_slice_to_u64(dp_slice_trim(number), UINT32_MAX, &parent) || parent != from_timeline) continue;
-        dp_slice position;
-        dp_slice reason;
-        dp_slice_split(dp_slice_trim(rest), '\t', &position, &reason);
-        return dp_lsn_parse(dp_slice_trim(position), switch_point);
-    }
-    return false;
-}
-
-dp_status dp_postgres_read_switch_point(dp_postgres_session *session, uint32_t timeline,
-                                        uint32_t from_timeline, bool *found, dp_lsn *switch_point,
-                                        dp_error *error)
-{
-    char command[64];
+    char command[128];
     dp_postgres_rows *rows;
-    if (!dp_postgres_is_replication(session)) { /* only the replication protocol tells */
-        *found = false;
-        return DP_STATUS_OK;
+    dp_error cause = DP_ERROR_INIT;
+    if (timeline <= 1) return DP_STATUS_OK;
+    bool is_replication = dp_postgres_is_replication(session);
+    if (is_replication) {
+        snprintf(command, sizeof command, "TIMELINE_HISTORY %u", timeline);
+    } else {
+        snprintf(command, sizeof command, "SELECT NULL, pg_read_file('pg_wal/%08X.history', 0, %d, true)",
+                 timeline, MAX_HISTORY_BYTES);
     }
-    snprintf(command, sizeof command, "TIMELINE_HISTORY %u", timeline);
-    dp_status status = dp_postgres_query(session, command, &rows, error);
-    if (status != DP_STATUS_OK) return status;
-    *found = dp_postgres_row_count(rows) == 1 &&
-             dp_postgres_parse_switch_point(dp_postgres_value(rows, 0, 1), from_timeline, switch_point);
+    dp_status status = dp_postgres_query(session, command, &rows, &cause);
+    bool is_refused = status != DP_STATUS_OK && dp_postgres_sqlstate(session)[0] != '\0';
+    if (is_refused) return DP_STATUS_OK; /* no such file, or not for this role */
+    if (status != DP_STATUS_OK) {
+        if (error->status == DP_STATUS_OK) *error = cause;
+        return status;
+    }
+    dp_slice text = dp_postgres_row_count(rows) == 1 ? dp_postgres_value(rows, 0, 1) : (dp_slice){"", 0};
+    if (text.data != NULL) dp_buffer_append_slice(history, text);
     dp_postgres_rows_free(rows);
-    return DP_STATUS_OK;
+    return history->failed ? dp_error_no_memory(error, "a timeline's history") : DP_STATUS_OK;
 }
 
 dp_status dp_postgres_read_setting(dp_postgres_session *session, const char *name, char *value,

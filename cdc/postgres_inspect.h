@@ -52,14 +52,10 @@ dp_status dp_postgres_read_oldest_transaction(dp_postgres_session *session, doub
 dp_status dp_postgres_read_publication(dp_postgres_session *session, const char *name, bool *exists,
                                        dp_buffer *settings, dp_error *error);
 
-/* Where `timeline` left `from_timeline`, out of the history file (TIMELINE_HISTORY); *found false when it
- * does not descend from it, or the session takes no replication commands. */
-dp_status dp_postgres_read_switch_point(dp_postgres_session *session, uint32_t timeline,
-                                        uint32_t from_timeline, bool *found, dp_lsn *switch_point,
-                                        dp_error *error);
-
-/* The switch point in the text of a history file: lines of parent timeline, position, reason. Pure. */
-bool dp_postgres_parse_switch_point(dp_slice history, uint32_t from_timeline, dp_lsn *switch_point);
+/* Appends the history file of a timeline (timeline.h): by TIMELINE_HISTORY, or by SQL where the role may read
+ * the server's files. Nothing for the first timeline, and where the server does not tell. */
+dp_status dp_postgres_read_history(dp_postgres_session *session, uint32_t timeline, dp_buffer *history,
+                                   dp_error *error);
 
 /* A setting's value, such as wal_sender_timeout in its unit; empty when the server does not know it. */
 dp_status dp_postgres_read_setting(dp_postgres_session *session, const char *name, char *value,

@@ -7,13 +7,14 @@
 #include "cdc/decoder.h"
 #include "cdc/postgres_inspect.h"
 #include "cdc/source_blockers.h"
+#include "cdc/timeline.h"
 
 /* What is known of the source so far: from the first connection of this run. */
 typedef struct dp_postgres_expectation {
     bool is_known;
     char system_identifier[24];
     char database[256];
-    uint32_t timeline;
+    dp_timeline timeline;
     bool has_stored;
     dp_lsn stored; /* the offset: everything below it is durable */
 } dp_postgres_expectation;

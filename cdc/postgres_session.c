@@ -184,6 +184,30 @@ dp_status dp_postgres_connect(const char *dsn, bool is_replication, dp_postgres_
     return status;
 }
 
+/* Only an answered connection tells a SQLSTATE; these come with the server's words alone. */
+static bool is_full_or_standby(const char *message)
+{
+    static const char *const words[] = {"too many",  "connection slots", "max_wal_senders",
+                                        "read-only", "hot standby",      NULL};
+    for (size_t i = 0; words[i] != NULL; i++) {
+        if (strstr(message, words[i]) != NULL) return true;
+    }
+    return false;
+}
+
+bool dp_postgres_is_away(const char *dsn, const dp_error *cause)
+{
+    if (is_full_or_standby(cause->message)) return true;
+    PQconninfoOption *given = PQconninfoParse(dsn, NULL);
+    parameters list = {.options = DP_BUFFER_INIT(MAX_OPTIONS_BYTES)};
+    PGPing answer = PQPING_NO_ATTEMPT;
+    if (given != NULL && build_parameters(given, false, &list))
+        answer = PQpingParams(list.names, list.values, 0);
+    dp_buffer_release(&list.options);
+    PQconninfoFree(given);
+    return answer == PQPING_NO_RESPONSE || answer == PQPING_REJECT;
+}
+
 void dp_postgres_disconnect(dp_postgres_session *session)
 {
     if (session == NULL) return;
@@ -286,6 +310,17 @@ dp_status dp_postgres_rows_next(dp_postgres_session *session, dp_postgres_rows *
 bool dp_postgres_is_replication(const dp_postgres_session *session)
 {
     return session->is_replication;
+}
+
+bool dp_postgres_is_standby(const dp_postgres_session *session)
+{
+    const char *value = PQparameterStatus(session->connection, "in_hot_standby");
+    return value != NULL && strcmp(value, "on") == 0;
+}
+
+int64_t dp_postgres_process(const dp_postgres_session *session)
+{
+    return PQbackendPID(session->connection);
 }
 
 static const PGresult *result_of(const dp_postgres_rows *rows)

@@ -23,6 +23,11 @@ dp_status dp_postgres_connect(const char *dsn, bool is_replication, dp_postgres_
                               dp_error *error);
 void dp_postgres_disconnect(dp_postgres_session *session);
 
+/* After connecting has failed with `cause`: whether that may pass by itself. The server does not answer, says
+ * that it does not take connections now, has none to spare, or only standbys answered; not: it refuses this
+ * role, password or database. Asks the server once more. */
+bool dp_postgres_is_away(const char *dsn, const dp_error *cause);
+
 /* Runs one statement through the simple protocol; *rows may be NULL when none are wanted. REMOTE with code
  * "postgres.<SQLSTATE>" when the server refused, BLOCKED (source.privilege_missing) for 42501. */
 dp_status dp_postgres_query(dp_postgres_session *session, const char *sql, dp_postgres_rows **rows,
@@ -35,6 +40,12 @@ dp_status dp_postgres_rows_next(dp_postgres_session *session, dp_postgres_rows *
 
 /* Whether the session takes replication commands. */
 bool dp_postgres_is_replication(const dp_postgres_session *session);
+
+/* Whether the server was a standby when the session began, as servers since 14 tell. */
+bool dp_postgres_is_standby(const dp_postgres_session *session);
+
+/* The process on the server. */
+int64_t dp_postgres_process(const dp_postgres_session *session);
 
 /* The five characters of the last refusal, or "". */
 const char *dp_postgres_sqlstate(const dp_postgres_session *session);

@@ -11,11 +11,14 @@
 #include "cdc/postgres_preflight.h"
 #include "services/change_source.h"
 
-/* Hears that the server has gone on to another timeline while the source was being read, before anything is
- * read there. Everything confirmed is history of that timeline; whatever it returns but OK refuses it. */
+/* Hears that the server has gone on to another timeline while the source was being read. Everything confirmed
+ * is history of that timeline. Unless the stream was not interrupted (a standby that was promoted while it
+ * was read), nothing was read there yet, and what else was delivered may not be history of it. Whatever it
+ * returns but OK refuses the timeline. */
 typedef struct dp_timeline_listener {
     void *context;
-    dp_status (*changed)(void *context, uint32_t timeline, dp_error *error); /* NULL: nobody listens */
+    /* NULL: nobody listens */
+    dp_status (*changed)(void *context, const dp_timeline *timeline, bool is_uninterrupted, dp_error *error);
 } dp_timeline_listener;
 
 typedef struct dp_postgres_source_options {
@@ -36,7 +39,7 @@ typedef struct dp_postgres_source_options {
 typedef struct dp_postgres_source_identity {
     char source[300]; /* "<system identifier>/<database>" */
     dp_plugin plugin; /* the decoder that fits the slot */
-    uint32_t timeline;
+    dp_timeline timeline;
     dp_buffer settings; /* a JSON object; its owner releases it */
     dp_lsn begin;       /* on a copy: what ends at or below it is not delivered any more */
 } dp_postgres_source_identity;
@@ -47,10 +50,10 @@ dp_status dp_postgres_replication_open(const dp_postgres_source_options *options
                                        dp_postgres_source_identity *identity, dp_change_source *source,
                                        dp_error *error);
 
-/* Whether everything up to `position`, read on timeline `before`, is part of the history of `now`, which the
- * server is on: then reading goes on there without a gap. Asks over a replication connection of its own; a
- * server that does not tell is a no. */
-bool dp_postgres_is_common_history(const char *dsn, uint32_t before, uint32_t now, dp_lsn position);
+/* Whether everything up to `position`, read on timeline `before`, is part of the history of timeline `now`,
+ * which the server is on: then reading goes on there without a gap. Asks over a connection of its own, for
+ * replication where that is possible; a server that does not tell is a no. */
+bool dp_postgres_is_common_history(const char *dsn, const dp_timeline *before, uint32_t now, dp_lsn position);
 
 /* The same over SQL: peek, deliver, pg_replication_slot_advance; never the consuming function. */
 dp_status dp_postgres_sql_open(const dp_postgres_source_options *options,

@@ -9,6 +9,7 @@ enum {
     FIRST_BACKOFF_MS = 200,
     LAST_BACKOFF_MS = 5000,
     MAX_SETTINGS_BYTES = 4 << 20,
+    MAX_HISTORY_BYTES = 1 << 20,
     AHEAD_ATTEMPTS = 2 /* the consumer before us may have saved its last offset while we looked */
 };
 
@@ -69,36 +70,75 @@ const dp_plugin_option *dp_plugin_options(dp_plugin plugin, bool is_rich)
 /* --- judging
  * ------------------------------------------------------------------------------------------------------ */
 
-/* After a promotion what was delivered is common to both timelines only up to the switch point. */
-static dp_status check_timeline(dp_postgres_link *link, const dp_postgres_server *server, dp_error *error)
+static dp_status blocked_timeline(const dp_timeline *now, const dp_timeline *expected, dp_error *error)
 {
-    if (!link->expected.is_known || server->timeline == link->expected.timeline) return DP_STATUS_OK;
-    bool found = false;
-    dp_lsn switch_point = {0};
-    dp_status status = dp_postgres_read_switch_point(link->session, server->timeline, link->expected.timeline,
-                                                     &found, &switch_point, error);
-    if (status != DP_STATUS_OK) return status;
-    bool is_common = found && (!link->has_position || link->position.value <= switch_point.value);
-    if (is_common) {
-        const dp_timeline_listener *listener = &link->options.timeline;
-        if (listener->changed != NULL) status = listener->changed(listener->context, server->timeline, error);
-        if (status == DP_STATUS_OK) link->expected.timeline = server->timeline;
-        return status;
-    }
-    return dp_source_blocked(error, DP_SOURCE_BLOCKER_TIMELINE_CHANGED, "timeline %u, expected %u",
-                             server->timeline, link->expected.timeline);
+    char begin[DP_LSN_TEXT_BYTES];
+    char wanted[DP_LSN_TEXT_BYTES];
+    if (now->number != expected->number)
+        return dp_source_blocked(error, DP_SOURCE_BLOCKER_TIMELINE_CHANGED, "timeline %u, expected %u",
+                                 now->number, expected->number);
+    dp_lsn_format(now->begin, begin);
+    dp_lsn_format(expected->begin, wanted);
+    return dp_source_blocked(error, DP_SOURCE_BLOCKER_TIMELINE_CHANGED,
+                             "timeline %u of this server began at %s, expected %s", now->number, begin,
+                             wanted);
 }
 
-bool dp_postgres_is_common_history(const char *dsn, uint32_t before, uint32_t now, dp_lsn position)
+/* After a promotion what was delivered is common to both timelines only up to the switch point. */
+static dp_status judge_timeline(dp_postgres_link *link, uint32_t number, dp_slice history, dp_error *error)
 {
-    bool found = false;
-    dp_lsn switch_point = {0};
+    dp_timeline *expected = &link->expected.timeline;
+    dp_timeline now = dp_timeline_of(number, history);
+    dp_lsn position = link->has_position ? link->position : (dp_lsn){0};
+    if (!link->expected.is_known || dp_timeline_is_same(&now, expected)) {
+        if (!link->expected.is_known || !expected->has_begin) *expected = now;
+        return DP_STATUS_OK;
+    }
+    if (!dp_timeline_is_common(history, expected, position)) return blocked_timeline(&now, expected, error);
+    return dp_postgres_link_adopt(link, &now, false, error);
+}
+
+dp_status dp_postgres_link_check(dp_postgres_link *link, const dp_postgres_server *server, dp_error *error)
+{
+    dp_buffer history = DP_BUFFER_INIT(MAX_HISTORY_BYTES);
+    dp_status status = dp_postgres_check_server(server, &link->expected, error);
+    if (status == DP_STATUS_OK)
+        status = dp_postgres_read_history(link->session, server->timeline, &history, error);
+    if (status == DP_STATUS_OK)
+        status = judge_timeline(link, server->timeline, dp_buffer_slice(&history), error);
+    dp_buffer_release(&history);
+    return status;
+}
+
+dp_status dp_postgres_link_adopt(dp_postgres_link *link, const dp_timeline *timeline, bool is_uninterrupted,
+                                 dp_error *error)
+{
+    const dp_timeline_listener *listener = &link->options.timeline;
+    dp_status status = listener->changed == NULL
+                           ? DP_STATUS_OK
+                           : listener->changed(listener->context, timeline, is_uninterrupted, error);
+    if (status == DP_STATUS_OK) link->expected.timeline = *timeline;
+    return status;
+}
+
+static bool read_history_apart(const char *dsn, bool is_replication, uint32_t timeline, dp_buffer *history)
+{
     dp_postgres_session *session;
     dp_error ignored = DP_ERROR_INIT; /* what cannot be shown is not so */
-    if (dp_postgres_connect(dsn, true, &session, &ignored) != DP_STATUS_OK) return false;
-    dp_status status = dp_postgres_read_switch_point(session, now, before, &found, &switch_point, &ignored);
+    if (dp_postgres_connect(dsn, is_replication, &session, &ignored) != DP_STATUS_OK) return false;
+    dp_status status = dp_postgres_read_history(session, timeline, history, &ignored);
     dp_postgres_disconnect(session);
-    return status == DP_STATUS_OK && found && position.value <= switch_point.value;
+    return status == DP_STATUS_OK;
+}
+
+bool dp_postgres_is_common_history(const char *dsn, const dp_timeline *before, uint32_t now, dp_lsn position)
+{
+    dp_buffer history = DP_BUFFER_INIT(MAX_HISTORY_BYTES);
+    bool is_told =
+        read_history_apart(dsn, true, now, &history) || read_history_apart(dsn, false, now, &history);
+    bool is_common = is_told && dp_timeline_is_common(dp_buffer_slice(&history), before, position);
+    dp_buffer_release(&history);
+    return is_common;
 }
 
 /* Row filters, column lists and publish_via_partition_root decide event ids: they are read at the first
@@ -134,8 +174,7 @@ static dp_status connect_link(dp_postgres_link *link, dp_postgres_server *server
 {
     dp_status status = dp_postgres_connect(link->options.dsn, link->is_replication, &link->session, error);
     if (status == DP_STATUS_OK) status = dp_postgres_read_server(link->session, server, error);
-    if (status == DP_STATUS_OK) status = dp_postgres_check_server(server, &link->expected, error);
-    if (status == DP_STATUS_OK) status = check_timeline(link, server, error);
+    if (status == DP_STATUS_OK) status = dp_postgres_link_check(link, server, error);
     return status;
 }
 
@@ -178,11 +217,15 @@ static void write_settings(const dp_postgres_link *link, dp_buffer *out)
 {
     dp_json_writer json = dp_json_writer_compact(out);
     bool has_publication = link->plugin == DP_PLUGIN_PGOUTPUT;
+    char begin[DP_LSN_TEXT_BYTES];
+    dp_lsn_format(link->expected.timeline.begin, begin);
     dp_json_begin_object(&json);
     dp_json_key(&json, "system_identifier");
     dp_json_text(&json, link->expected.system_identifier);
     dp_json_key(&json, "timeline");
-    dp_json_u64(&json, link->expected.timeline);
+    dp_json_u64(&json, link->expected.timeline.number);
+    dp_json_key(&json, "timeline_begin");
+    dp_json_text(&json, link->expected.timeline.has_begin ? begin : NULL);
     dp_json_key(&json, "database");
     dp_json_text(&json, link->expected.database);
     dp_json_key(&json, "slot");
@@ -225,7 +268,6 @@ dp_status dp_postgres_link_open(dp_postgres_link *link, const dp_postgres_source
     dp_status status = connect_link(link, server, error);
     if (status != DP_STATUS_OK) return status;
     link->expected.is_known = true;
-    link->expected.timeline = server->timeline;
     memcpy(link->expected.system_identifier, server->system_identifier, sizeof server->system_identifier);
     memcpy(link->expected.database, server->database, sizeof server->database);
     status = check_wal_level(link, error);
@@ -235,7 +277,7 @@ dp_status dp_postgres_link_open(dp_postgres_link *link, const dp_postgres_source
     if (status == DP_STATUS_OK) status = check_publication(link, error);
     if (status != DP_STATUS_OK) return status;
     identity->plugin = link->plugin;
-    identity->timeline = server->timeline;
+    identity->timeline = link->expected.timeline;
     snprintf(identity->source, sizeof identity->source, "%s/%s", server->system_identifier, server->database);
     identity->settings = (dp_buffer)DP_BUFFER_INIT(2 * MAX_SETTINGS_BYTES);
     write_settings(link, &identity->settings);

@@ -31,6 +31,14 @@ void dp_postgres_link_close(dp_postgres_link *link);
 /* Connects unless connected, and judges server, slot, offset and publication. */
 dp_status dp_postgres_link_prepare(dp_postgres_link *link, bool has_stored, dp_lsn stored, dp_error *error);
 
+/* What was asked just now: whether it is still the server that was read, on the timeline that was, or on one
+ * that goes on from it. */
+dp_status dp_postgres_link_check(dp_postgres_link *link, const dp_postgres_server *server, dp_error *error);
+
+/* Goes on on another timeline unless the listener refuses. */
+dp_status dp_postgres_link_adopt(dp_postgres_link *link, const dp_timeline *timeline, bool is_uninterrupted,
+                                 dp_error *error);
+
 /* After a failure: whether the source may try again later (the failure is kept as the trouble) or must stop.
  * Drops the connection. */
 dp_status dp_postgres_link_fail(dp_postgres_link *link, const dp_error *cause, dp_error *error);

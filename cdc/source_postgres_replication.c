@@ -22,6 +22,7 @@ enum {
     LAST_FEEDBACK_MS = 10000,
     END_CHECK_MS = 100, /* how often a server that is asked for its end is asked again */
     DEFAULT_IDLE_MS = 10000,
+    STANDBY_LOOK_MS = 2000, /* how often a standby is asked whether it was promoted */
     MAX_COMMAND_BYTES = 64 * 1024
 };
 
@@ -49,6 +50,7 @@ typedef struct replication_source {
     dp_lsn quiet_end;
     bool is_offered; /* quiet_end is being offered as an idle position */
     int64_t offer_again_us;
+    int64_t look_again_us;
     bool is_asked; /* the server wants an answer, perhaps because it is shutting down */
 } replication_source;
 
@@ -151,18 +153,24 @@ static dp_status start_stream(replication_source *source, dp_lsn start, dp_error
 }
 
 /* A position below the slot's own is moved forward silently by the server, so the slot is looked at once more
- * when it is ours and no one else can move it. */
+ * when it is ours and no one else can move it. And the server may have been promoted since it was asked for
+ * its timeline. */
 static dp_status check_again(const replication_source *source, dp_error *error)
 {
-    if (!source->link.has_position) return DP_STATUS_OK;
     dp_postgres_session *session;
     dp_postgres_slot slot;
-    dp_status status = dp_postgres_connect(source->link.options.dsn, true, &session, error);
+    dp_postgres_server server;
+    const dp_postgres_link *link = &source->link;
+    dp_status status = dp_postgres_connect(link->options.dsn, true, &session, error);
     if (status != DP_STATUS_OK) return status;
-    status = dp_postgres_read_slot(session, source->link.options.slot, &slot, error);
+    status = dp_postgres_read_server(session, &server, error);
+    if (status == DP_STATUS_OK) status = dp_postgres_read_slot(session, link->options.slot, &slot, error);
     dp_postgres_disconnect(session);
     if (status != DP_STATUS_OK) return status;
-    return dp_postgres_check_offset(&slot, source->link.options.slot, true, source->link.position, error);
+    if (server.timeline != link->expected.timeline.number)
+        return dp_error_set_code(error, DP_STATUS_REMOTE, "postgres.promoted",
+                                 "the source was promoted while the stream was started");
+    return dp_postgres_check_offset(&slot, link->options.slot, link->has_position, link->position, error);
 }
 
 static dp_status read_timeout(replication_source *source, dp_error *error)
@@ -209,6 +217,53 @@ static dp_status replication_start(void *self, bool has_stored, dp_lsn stored, d
         return DP_STATUS_OK;
     }
     return dp_postgres_link_fail(&source->link, &cause, error);
+}
+
+/* --- a standby
+ * ------------------------------------------------------------------------------------------------------ */
+
+/* Whether a session leads to the server that the stream comes from: its slot is read by the stream's process.
+ */
+static dp_status is_same_server(replication_source *source, dp_postgres_session *session,
+                                dp_postgres_server *server, bool *is_same, dp_error *error)
+{
+    dp_postgres_slot slot = {.exists = false};
+    dp_status status = dp_postgres_read_server(session, server, error);
+    if (status == DP_STATUS_OK)
+        status = dp_postgres_read_slot(session, source->link.options.slot, &slot, error);
+    *is_same = status == DP_STATUS_OK && slot.is_active &&
+               slot.active_pid == dp_postgres_process(source->link.session) &&
+               strcmp(server->system_identifier, source->link.expected.system_identifier) == 0;
+    return status;
+}
+
+/* The stream of a standby goes on without a word when that is promoted, or follows a primary that was: the
+ * journal must know the timeline, or it takes what was read since for another history. */
+static dp_status look_at_standby(replication_source *source, dp_error *error)
+{
+    dp_postgres_session *session;
+    dp_postgres_server server;
+    bool is_same = false;
+    int64_t now_us = dp_clock_monotonic_us();
+    if (!dp_postgres_is_standby(source->link.session) || now_us < source->look_again_us) return DP_STATUS_OK;
+    source->look_again_us = now_us + STANDBY_LOOK_MS * 1000;
+    dp_buffer history = DP_BUFFER_INIT(1 << 20);
+    dp_error ignored = DP_ERROR_INIT; /* asked again soon */
+    if (dp_postgres_connect(source->link.options.dsn, true, &session, &ignored) != DP_STATUS_OK)
+        return DP_STATUS_OK;
+    dp_status status = is_same_server(source, session, &server, &is_same, &ignored);
+    is_same = is_same && server.timeline != source->link.expected.timeline.number;
+    if (status == DP_STATUS_OK && is_same)
+        status = dp_postgres_read_history(session, server.timeline, &history, &ignored);
+    dp_timeline now = dp_timeline_of(server.timeline, dp_buffer_slice(&history));
+    dp_postgres_disconnect(session);
+    dp_buffer_release(&history);
+    if (status != DP_STATUS_OK || !is_same) return DP_STATUS_OK;
+    dp_error cause = DP_ERROR_INIT;
+    status = dp_postgres_link_adopt(&source->link, &now, true, &cause);
+    if (status == DP_STATUS_OK || dp_status_retryable(status)) return DP_STATUS_OK;
+    *error = cause;
+    return status;
 }
 
 /* --- reading
@@ -373,6 +428,8 @@ static dp_status replication_poll(void *self, int timeout_ms, const dp_record_si
         cause = source->broken;
     }
     if (status != DP_STATUS_OK) return lose_connection(source, &cause, progress, error);
+    status = look_at_standby(source, error);
+    if (status != DP_STATUS_OK) return status;
     progress->ended = has_ended(source);
     progress->has_high_watermark = source->received.value > 0;
     progress->high_watermark = source->received;

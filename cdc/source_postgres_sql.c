@@ -207,6 +207,15 @@ static void advance(sql_source *source)
     dp_buffer_release(&sql);
 }
 
+/* A standby may have been promoted meanwhile, and a pooler leads to another server without a word. All that
+ * was delivered is confirmed before each peek. */
+static dp_status check_server(sql_source *source, const dp_postgres_server *server, dp_error *error)
+{
+    bool is_other = server->timeline != source->link.expected.timeline.number ||
+                    strcmp(server->system_identifier, source->link.expected.system_identifier) != 0;
+    return is_other ? dp_postgres_link_check(&source->link, server, error) : DP_STATUS_OK;
+}
+
 static dp_status sql_poll(void *self, int timeout_ms, const dp_record_sink *sink,
                           dp_source_progress *progress, dp_error *error)
 {
@@ -225,6 +234,7 @@ static dp_status sql_poll(void *self, int timeout_ms, const dp_record_sink *sink
     dp_postgres_server server;
     dp_error cause = DP_ERROR_INIT;
     dp_status status = dp_postgres_read_server(source->link.session, &server, &cause);
+    if (status == DP_STATUS_OK) status = check_server(source, &server, &cause);
     source->is_peeking = true;
     if (status == DP_STATUS_OK) status = peek(source, sink, &row_count, &is_sink_fault, &cause);
     source->is_peeking = false;

@@ -2,6 +2,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/file.h"
 #include "cli/commands.h"
 #include "cli/live_source.h"
@@ -72,6 +73,13 @@ static const dp_option options[] = {
     {.name = "accept-source-change",
      .help = "go on although slot, timeline, publication options or unique keys differ from what the stream "
              "was written with"},
+    {.name = "source-wait-seconds",
+     .argument = "SECONDS",
+     .help =
+         "when a live source does not take connections yet, try again for so long before giving up; 0: do "
+         "not. A source that went away later is always waited for",
+     .default_text = "0",
+     .environment = "DPONE_SOURCE_WAIT_SECONDS"},
     {.name = "stall-seconds",
      .argument = "SECONDS",
      .help = "tell what the run waits for when it has waited so long, and when that is over; 0: do not",
@@ -171,6 +179,8 @@ static dp_status name_source(const dp_invocation *invocation, dp_buffer *name, d
                : DP_STATUS_OK;
 }
 
+enum { FIRST_BACKOFF_MS = 200, LAST_BACKOFF_MS = 3200 };
+
 typedef struct run_resources {
     const dp_invocation *invocation;
     const dp_batch_source *stream;
@@ -182,19 +192,58 @@ typedef struct run_resources {
     dp_change_source source;
     dp_batch_sink sink;
     unsigned stall_seconds;
+    unsigned source_wait_seconds;
     dp_run_monitor *monitor;
     dp_run_endpoint *endpoint;
 } run_resources;
 
-static dp_status on_timeline(void *context, uint32_t timeline, dp_error *error);
+static dp_status on_timeline(void *context, const dp_timeline *timeline, bool is_uninterrupted,
+                             dp_error *error);
+
+/* False when told to stop. */
+static bool sleep_unless_stopped(unsigned wait_ms, const volatile sig_atomic_t *stop)
+{
+    int64_t until_us = dp_clock_monotonic_us() + (int64_t)wait_ms * 1000;
+    while (*stop == 0 && dp_clock_monotonic_us() < until_us) {
+        dp_clock_sleep_ms(50);
+    }
+    return *stop == 0;
+}
+
+/* Opens the source, waiting for one that is away. An attempt that failed just before the server came up looks
+ * like one that was refused: so a refusal ends it only when it comes twice. */
+static dp_status await_live(const dp_invocation *invocation, run_resources *resources,
+                            const dp_cdc_run_options *run, dp_error *error)
+{
+    const dp_timeline_listener listener = {resources, on_timeline};
+    const char *dsn = dp_invocation_text(invocation, "source");
+    const volatile sig_atomic_t *stop = dp_stop_on_signals();
+    int64_t until_us = dp_clock_monotonic_us() + (int64_t)resources->source_wait_seconds * 1000000;
+    unsigned backoff_ms = FIRST_BACKOFF_MS;
+    for (bool was_away = true;; backoff_ms *= backoff_ms < LAST_BACKOFF_MS ? 2 : 1) {
+        dp_error cause = DP_ERROR_INIT;
+        dp_cdc_run_summary nothing = {.has_offset = false};
+        dp_status status =
+            dp_live_source_open(invocation, &listener, &resources->live, &resources->source, &cause);
+        bool may_wait = status == DP_STATUS_REMOTE && dp_clock_monotonic_us() < until_us;
+        bool is_away = may_wait && dp_postgres_is_away(dsn, &cause);
+        if (status == DP_STATUS_OK) return status;
+        if (!may_wait || !(is_away || was_away)) {
+            *error = cause;
+            return status;
+        }
+        was_away = is_away;
+        run->report(run->report_context, &nothing, &cause);
+        if (!sleep_unless_stopped(backoff_ms, stop))
+            return dp_error_set(error, DP_STATUS_CANCELLED, "stopped while the source was away");
+    }
+}
 
 /* The source of a live stream is "<system identifier>/<database>", whatever the address. */
 static dp_status open_live(const dp_invocation *invocation, run_resources *resources, dp_cdc_run_options *run,
                            dp_error *error)
 {
-    const dp_timeline_listener listener = {resources, on_timeline};
-    dp_status status =
-        dp_live_source_open(invocation, &listener, &resources->live, &resources->source, error);
+    dp_status status = await_live(invocation, resources, run, error);
     if (status != DP_STATUS_OK) return status;
     run->plugin = &resources->live.plugin;
     if (!dp_invocation_given(invocation, "source-id")) {
@@ -256,11 +305,14 @@ static dp_status open_sink(const dp_invocation *invocation, dp_buffer *token, dp
 static dp_status open_resources(const dp_invocation *invocation, run_resources *resources,
                                 dp_cdc_run_options *run, dp_error *error)
 {
-    uint64_t stall_seconds = 0;
+    uint64_t stall_seconds = 0, wait_seconds = 0;
     dp_status status = read_numbers(invocation, run, error);
     if (status == DP_STATUS_OK)
         status = dp_invocation_u64(invocation, "stall-seconds", 0, 86400, &stall_seconds, error);
+    if (status == DP_STATUS_OK)
+        status = dp_invocation_u64(invocation, "source-wait-seconds", 0, 86400, &wait_seconds, error);
     resources->stall_seconds = (unsigned)stall_seconds;
+    resources->source_wait_seconds = (unsigned)wait_seconds;
     if (status == DP_STATUS_OK) status = dp_stream_unique_keys(invocation, &resources->keys, error);
     if (status == DP_STATUS_OK) status = name_source(invocation, &resources->source_name, error);
     if (status == DP_STATUS_OK) status = open_sink(invocation, &resources->token, &resources->sink, error);
@@ -294,13 +346,14 @@ static bool is_timeline_acceptable(const dp_invocation *invocation, const run_re
     if (sink->load_progress == NULL ||
         sink->load_progress(sink->self, stream->source, &progress, &ignored) != DP_STATUS_OK)
         return false;
-    if (progress.timeline == 0 || progress.timeline == resources->live.timeline) return false;
+    if (progress.timeline.number == 0 || progress.timeline.number == resources->live.timeline.number)
+        return false;
     dp_status status = sink->load_offset(sink->self, DP_BACKEND_POSTGRES_LOGICAL, &offset, &found, &ignored);
     if (status != DP_STATUS_OK || !found || !dp_offset_lsn(&offset, &position)) return false;
     if (progress.has_high_watermark && progress.high_watermark.value > position.value)
         position = progress.high_watermark;
-    return dp_postgres_is_common_history(dp_invocation_text(invocation, "source"), progress.timeline,
-                                         resources->live.timeline, position);
+    return dp_postgres_is_common_history(dp_invocation_text(invocation, "source"), &progress.timeline,
+                                         resources->live.timeline.number, position);
 }
 
 /* The journal keeps what a live stream reads from, and stops a stream that suddenly reads something else. */
@@ -318,19 +371,19 @@ static dp_status announce(const dp_invocation *invocation, const run_resources *
     return resources->sink.announce(resources->sink.self, &announcement, error);
 }
 
-static bool put_timeline(dp_buffer *settings, uint32_t timeline)
+/* Writes the value of a member that the settings have: what stands before these are digits and names. */
+static bool put_member(dp_buffer *settings, const char *member, const char *value)
 {
-    static const char member[] = "\"timeline\":"; /* what stands before it are digits and names */
     dp_buffer changed = DP_BUFFER_INIT(settings->max_bytes);
-    const char *at = memmem(settings->data, settings->length, member, sizeof member - 1);
+    const char *at = memmem(settings->data, settings->length, member, strlen(member));
     if (at == NULL) return false;
-    size_t before = (size_t)(at - settings->data) + sizeof member - 1;
+    size_t before = (size_t)(at - settings->data) + strlen(member);
     size_t after = before;
-    while (after < settings->length && settings->data[after] >= '0' && settings->data[after] <= '9') {
+    while (after < settings->length && settings->data[after] != ',' && settings->data[after] != '}') {
         after++;
     }
     dp_buffer_append(&changed, settings->data, before);
-    dp_buffer_append_format(&changed, "%u", timeline);
+    dp_buffer_append_text(&changed, value);
     dp_buffer_append(&changed, settings->data + after, settings->length - after);
     if (changed.failed) {
         dp_buffer_release(&changed);
@@ -341,30 +394,54 @@ static bool put_timeline(dp_buffer *settings, uint32_t timeline)
     return true;
 }
 
-/* A promotion while the pipeline runs. The journal learns the timeline before anything of it is delivered: a
- * later start would compare with one that lacks what was delivered since. Its newest transaction may lie
- * behind the offset that the source knows, and must be common history, too. */
-static dp_status on_timeline(void *context, uint32_t timeline, dp_error *error)
+static dp_status put_timeline(dp_buffer *settings, const dp_timeline *timeline, dp_error *error)
 {
-    run_resources *resources = context;
+    char number[16];
+    char begin[DP_LSN_TEXT_BYTES];
+    char quoted[DP_LSN_TEXT_BYTES + 2] = "null";
+    dp_lsn_format(timeline->begin, begin);
+    snprintf(number, sizeof number, "%u", timeline->number);
+    if (timeline->has_begin) snprintf(quoted, sizeof quoted, "\"%s\"", begin);
+    bool is_put =
+        put_member(settings, "\"timeline\":", number) && put_member(settings, "\"timeline_begin\":", quoted);
+    return is_put ? DP_STATUS_OK : dp_error_no_memory(error, "the source's settings");
+}
+
+/* What the journal holds may lie behind the offset that the source knows, and must be common history, too. */
+static dp_status compare_with_journal(const run_resources *resources, const dp_timeline *timeline,
+                                      bool *is_common, dp_error *error)
+{
     const dp_batch_sink *sink = &resources->sink;
     dp_stream_progress progress = {.has_receipt = false};
-    if (resources->stream == NULL || sink->announce == NULL) return DP_STATUS_OK;
     dp_status status = sink->load_progress == NULL
                            ? DP_STATUS_OK
                            : sink->load_progress(sink->self, resources->stream->source, &progress, error);
     if (status != DP_STATUS_OK) return status;
-    bool is_common =
+    *is_common =
         !progress.has_high_watermark ||
         dp_postgres_is_common_history(dp_invocation_text(resources->invocation, "source"),
-                                      resources->live.timeline, timeline, progress.high_watermark);
-    if (!put_timeline(&resources->live.settings, timeline))
-        return dp_error_no_memory(error, "the source's settings");
+                                      &resources->live.timeline, timeline->number, progress.high_watermark);
+    return DP_STATUS_OK;
+}
+
+/* A promotion while the pipeline runs. The journal learns the timeline before anything of it is delivered: a
+ * later start would compare with one that lacks what was delivered since. */
+static dp_status on_timeline(void *context, const dp_timeline *timeline, bool is_uninterrupted,
+                             dp_error *error)
+{
+    run_resources *resources = context;
+    const dp_batch_sink *sink = &resources->sink;
+    bool is_common = is_uninterrupted;
+    if (resources->stream == NULL || sink->announce == NULL) return DP_STATUS_OK;
+    dp_status status =
+        is_uninterrupted ? DP_STATUS_OK : compare_with_journal(resources, timeline, &is_common, error);
+    if (status == DP_STATUS_OK) status = put_timeline(&resources->live.settings, timeline, error);
+    if (status != DP_STATUS_OK) return status;
     dp_announcement announcement = {.stream = resources->stream,
                                     .settings = dp_buffer_slice(&resources->live.settings),
                                     .accepts_timeline = is_common};
     status = sink->announce(sink->self, &announcement, error);
-    if (status == DP_STATUS_OK) resources->live.timeline = timeline;
+    if (status == DP_STATUS_OK) resources->live.timeline = *timeline;
     return status;
 }
 

@@ -11,6 +11,7 @@
 #include "base/error.h"
 #include "cdc/batch_writer.h"
 #include "cdc/poison.h"
+#include "cdc/timeline.h"
 #include "replay/offset_token.h"
 
 enum { DP_BATCH_LANES = 16 };
@@ -49,7 +50,7 @@ typedef struct dp_stream_progress {
     uint64_t event_count;                    /* in the journal */
     bool has_high_watermark;
     dp_lsn high_watermark; /* the end of the newest transaction in the journal */
-    uint32_t timeline;     /* that the stream was last read on; 0: not known */
+    dp_timeline timeline;  /* that the stream was last read on */
 } dp_stream_progress;
 
 typedef struct dp_batch_sink {

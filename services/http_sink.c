@@ -386,7 +386,10 @@ static dp_status load_progress(void *self, dp_slice source, dp_stream_progress *
     const json_t *settings = json_object_get(chosen, "settings");
     progress->has_high_watermark =
         high != NULL && dp_lsn_parse(dp_slice_of_text(high), &progress->high_watermark);
-    progress->timeline = (uint32_t)json_integer_value(json_object_get(settings, "timeline"));
+    const char *begin = json_string_value(json_object_get(settings, "timeline_begin"));
+    progress->timeline.number = (uint32_t)json_integer_value(json_object_get(settings, "timeline"));
+    progress->timeline.has_begin =
+        begin != NULL && dp_lsn_parse(dp_slice_of_text(begin), &progress->timeline.begin);
     copy_text(progress->batch_id, sizeof progress->batch_id, json_object_get(receipt, "batch_id"));
     copy_text(progress->received_at, sizeof progress->received_at, received_at);
     json_decref(page);

@@ -65,6 +65,10 @@ dp_status dp_stream_settings_compare(const dp_stream_settings *stored, const dp_
     for (size_t i = 0; i < DP_STREAM_SETTING_COUNT; i++) {
         changed[i] = false;
         if (stored->values[i].data == NULL || given->values[i].data == NULL) continue;
+        bool is_begin = i == DP_STREAM_SETTING_TIMELINE_BEGIN;
+        bool is_unknown =
+            dp_slice_equal_text(stored->values[i], "null") || dp_slice_equal_text(given->values[i], "null");
+        if (is_begin && (is_unknown || changed[DP_STREAM_SETTING_TIMELINE])) continue;
         bool equal = true;
         dp_status status = dp_json_equal(stored->values[i], given->values[i], arena, &equal, error);
         if (status != DP_STATUS_OK) return status;

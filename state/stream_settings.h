@@ -14,6 +14,7 @@
 #define DP_STREAM_SETTING_LIST(X)                                                                            \
     X(SYSTEM_IDENTIFIER, "system_identifier", "source.system_identifier_changed")                            \
     X(TIMELINE, "timeline", "source.timeline_changed")                                                       \
+    X(TIMELINE_BEGIN, "timeline_begin", "source.timeline_changed")                                           \
     X(DATABASE, "database", "source.database_changed")                                                       \
     X(SLOT, "slot", "source.slot_changed")                                                                   \
     X(PLUGIN, "plugin", "source.plugin_changed")                                                             \
@@ -40,7 +41,8 @@ typedef struct dp_stream_settings {
 dp_status dp_stream_settings_parse(dp_slice json, dp_stream_settings *settings, dp_error *error);
 
 /* changed[i] is set where both have a value and the two say different things. What is not given on one side
- * is not a change. */
+ * is not a change, nor is a timeline's beginning that one side does not know (null), or of another timeline.
+ */
 dp_status dp_stream_settings_compare(const dp_stream_settings *stored, const dp_stream_settings *given,
                                      dp_arena *arena, bool changed[DP_STREAM_SETTING_COUNT], bool *any,
                                      dp_error *error);

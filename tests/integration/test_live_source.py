@@ -463,6 +463,60 @@ class InvalidatedSlotTest(unittest.TestCase):
             self.assertIn("source.slot_invalidated", errors)
 
 
+class AwayTest(unittest.TestCase):
+    """A source that does not take connections when a run starts."""
+
+    def setUp(self):
+        self.pg = PostgresServer()
+        self.addCleanup(self.pg.cleanup)
+        self.journal = live.Journal()
+        self.addCleanup(self.journal.cleanup)
+        self.pg.psql("CREATE TABLE t (id int PRIMARY KEY, v text); CREATE PUBLICATION dpone FOR TABLE t; CREATE ROLE reader LOGIN REPLICATION;"
+                     "SELECT pg_create_logical_replication_slot('s', 'pgoutput'); INSERT INTO t VALUES (1)")
+
+    def command(self, user, *options):
+        return [DPONE, "cdc", "run", "--pipeline", "s", "--source", self.pg.dsn(user=user), "--slot", "s", "--publication", "dpone",
+                "--server", self.journal.url, "--until-end", *options]
+
+    def test_it_is_waited_for_as_long_as_was_asked_for(self):
+        self.pg.psql("ALTER DATABASE postgres CONNECTION LIMIT 0")
+        self.pg.stop()
+        done = subprocess.run(self.command("reader"), capture_output=True, text=True)
+        self.assertEqual(done.returncode, 3, done.stderr)
+        self.assertNotIn("trying again", done.stderr)
+        done = subprocess.run(self.command("reader", "--source-wait-seconds", "1"), capture_output=True, text=True)
+        self.assertEqual(done.returncode, 3, done.stderr)
+        self.assertIn("trying again", done.stderr)
+        # Connections for replication are not counted against the limit, others are.
+        command = self.command("reader", "--source-wait-seconds", "600", "--transport", "sql")
+        run = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+        self.addCleanup(run.stderr.close)
+        self.addCleanup(run.kill)
+        self.assertIn("trying again", run.stderr.readline())
+        self.pg.start()
+        while "too many connections" not in run.stderr.readline():
+            self.assertIsNone(run.poll())
+        self.pg.psql("ALTER DATABASE postgres CONNECTION LIMIT -1")
+        self.assertEqual(run.wait(120), 0)
+        self.assertEqual(len(live.journal(self.journal.url, "s")), 1)
+
+    def test_a_refusal_is_not_waited_out(self):
+        done = subprocess.run(self.command("stranger", "--source-wait-seconds", "600"), capture_output=True, text=True, timeout=120)
+        self.assertEqual(done.returncode, 3, done.stderr)
+        self.assertIn('role "stranger" does not exist', done.stderr)
+        self.pg.psql("SELECT pg_drop_replication_slot('s')")
+        done = subprocess.run(self.command("reader", "--source-wait-seconds", "600"), capture_output=True, text=True, timeout=120)
+        self.assertEqual(done.returncode, 1, done.stderr)
+
+    def test_a_run_that_waits_is_stopped_by_a_signal(self):
+        self.pg.stop()
+        run = subprocess.Popen(self.command("reader", "--source-wait-seconds", "600"), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+        self.addCleanup(run.stderr.close)
+        self.assertIn("trying again", run.stderr.readline())
+        run.send_signal(signal.SIGTERM)
+        self.assertEqual(run.wait(60), 3)
+
+
 class PromotionTest(unittest.TestCase):
     """The same cluster is promoted in place, which starts another timeline."""
 
@@ -579,6 +633,96 @@ class StandbyTest(unittest.TestCase):
         code, _, errors = self.run_once(self.standby)
         self.assertEqual(code, 1, errors)
         self.assertIn("source.timeline_changed", errors)
+
+    def pad(self, pg):
+        """Past the offset: another history, and not just a shorter one."""
+        pg.psql("SELECT pg_logical_emit_message(false, 'pad', repeat('x', 100000)); SELECT pg_switch_wal();"
+                "INSERT INTO t VALUES (1000)")
+
+    def start_reader(self, dsn):
+        reader = subprocess.Popen([DPONE, "cdc", "run", "--pipeline", "s", "--source", dsn, "--slot", "s", "--publication", "dpone",
+                                   "--unique-key", "auto", "--server", self.journal.url, *NOW], stdout=subprocess.DEVNULL,
+                                  stderr=subprocess.PIPE, text=True)
+        self.addCleanup(reader.stderr.close)
+        self.addCleanup(reader.kill)
+        return reader
+
+    def assert_stops(self, reader, word):
+        self.assertEqual(reader.wait(60), 1)
+        errors = reader.stderr.read()
+        self.assertIn("source.timeline_changed", errors)
+        self.assertIn(word, errors)
+
+    def assert_is_refused(self, pg, word):
+        code, _, errors = self.run_once(pg)
+        self.assertEqual(code, 1, errors)
+        self.assertIn("source.timeline_changed", errors)
+        self.assertIn(word, errors)
+
+    def test_neither_a_former_primary_nor_a_sibling_is_read_on(self):
+        """Whether the run goes there while it reads, or starts there; a sibling's timeline may have the same number."""
+        sibling = self.pg.standby()
+        self.addCleanup(sibling.cleanup)
+        self.pg.psql("INSERT INTO t VALUES (1)")
+        self.catch_up()
+        end = self.pg.query_value("SELECT pg_current_wal_flush_lsn()")
+        wait_for("the sibling", lambda: sibling.query_value(f"SELECT pg_last_wal_replay_lsn() >= '{end}'") == "t")
+        sibling.stop()
+        hosts = ",".join(f"127.0.0.1:{pg.port}" for pg in (self.standby, self.pg, sibling))
+        dsn = f"postgresql://postgres@{hosts}/postgres?target_session_attrs=read-write"
+        reader = self.start_reader(dsn)
+        self.pg.psql("INSERT INTO t VALUES (2)")
+        wait_for("two rows", lambda: len(live.journal(self.journal.url, "s")) == 2)
+        self.catch_up()
+        self.fail_over()
+        self.standby.psql("INSERT INTO t VALUES (3)")
+        wait_for("three rows", lambda: len(live.journal(self.journal.url, "s")) == 3)
+
+        self.pg.start()
+        self.pad(self.pg)
+        self.standby.stop()
+        self.assert_stops(reader, "timeline 1, expected 2")
+        self.assert_is_refused(self.pg, "timeline_changed")
+        self.pg.stop()
+
+        self.standby.start()
+        reader = self.start_reader(dsn)
+        self.standby.psql("INSERT INTO t VALUES (4)")
+        wait_for("four rows", lambda: len(live.journal(self.journal.url, "s")) == 4)
+        sibling.take_slot(self.pg, "s")
+        sibling.start_alone()
+        self.assertEqual(sibling.query_value("SELECT pg_promote()"), "t")
+        self.pad(sibling)
+        self.standby.stop()
+        self.assert_stops(reader, "timeline 2 of this server began at")
+        self.assert_is_refused(sibling, "timeline_changed")
+        sibling.stop()
+        with open(os.path.join(sibling.data, "standby.signal"), "w", encoding="ascii"):
+            pass
+        sibling.start()
+        self.assertEqual(sibling.query_value("SELECT pg_promote()"), "t")
+        self.assert_is_refused(sibling, "timeline_changed")  # a third one, out of another second one
+        self.assertEqual(len(live.journal(self.journal.url, "s")), 4)
+
+    def test_two_that_were_promoted_at_the_same_point_are_told_apart_by_reading_again(self):
+        sibling = self.pg.standby()
+        self.addCleanup(sibling.cleanup)
+        self.pg.psql("INSERT INTO t VALUES (1)")
+        self.assertEqual(self.run_once(self.pg)[0], 0)
+        self.catch_up()
+        self.fail_over()  # after a stop in order both have everything
+        sibling.stop()
+        sibling.take_slot(self.pg, "s")
+        sibling.start_alone()
+        self.assertEqual(sibling.query_value("SELECT pg_promote()"), "t")
+        self.standby.psql("SELECT pg_logical_emit_message(false, 'pad', repeat('x', 100000)); INSERT INTO t VALUES (2, 'here')")
+        self.assertEqual(self.run_once(self.standby)[0], 0)
+        sibling.psql("INSERT INTO t VALUES (2, 'there')")
+        self.pad(sibling)
+        code, _, errors = self.run_once(sibling, "--from-start")
+        self.assertEqual(code, 1, errors)
+        self.assertIn("transaction_differs", errors)
+        self.assertEqual(self.run_once(self.standby, "--from-start")[0], 0)
 
 
 VALUES = {

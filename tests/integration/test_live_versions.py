@@ -170,6 +170,24 @@ class DecodingStandbyTest(StandbyTest):
         for transport in ("replication", "sql"):
             self.assertEqual(self.assert_runs(self.standby, "--transport", transport, name=transport)["events"], 1)
 
+    def test_a_standby_that_is_promoted_while_it_is_read_is_read_on(self):
+        self.create_slot()
+        follower = live.Follower(self.standby, self.journal.url, "s", "s", *NOW)
+        self.addCleanup(follower.stop)
+        self.pg.psql("INSERT INTO t VALUES (1)")
+        wait_for("the first row", lambda: self.ids() == [1])
+        self.catch_up()
+        self.pg.stop()
+        self.promote()
+        self.standby.psql("INSERT INTO t VALUES (2)")
+        wait_for("the second row", lambda: self.ids() == [1, 2])
+        wait_for("the journal to know the timeline", lambda: self.timeline() == 2)
+        follower.stop()
+        self.assertEqual(follower.codes, [0], follower.log())
+        self.standby.psql("INSERT INTO t VALUES (3)")
+        self.assert_runs(self.standby)
+        self.assertEqual(self.ids(), [1, 2, 3])
+
     def test_a_slot_that_conflicts_with_recovery_is_told(self):
         self.create_slot()
         self.pg.psql("INSERT INTO t VALUES (1)")

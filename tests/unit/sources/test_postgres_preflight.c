@@ -120,19 +120,53 @@ static void refusals_are_explained_by_their_sqlstate(void **state)
     }
 }
 
-static void the_switch_point_is_read_from_a_history_file(void **state)
+static dp_timeline timeline(uint32_t number, uint64_t begin)
+{
+    return (dp_timeline){.number = number, .has_begin = begin != 0, .begin = {begin}};
+}
+
+static void a_timeline_began_where_its_history_ends(void **state)
 {
     (void)state;
     const dp_slice history = DP_SLICE_LITERAL("1\t0/3000148\tno recovery target specified\n"
                                               "\n2\t0/5000060\tbefore 2026-01-01\n");
-    dp_lsn point;
-    assert_true(dp_postgres_parse_switch_point(history, 1, &point));
-    assert_int_equal(point.value, 0x3000148);
-    assert_true(dp_postgres_parse_switch_point(history, 2, &point));
-    assert_int_equal(point.value, 0x5000060);
-    assert_false(dp_postgres_parse_switch_point(history, 3, &point));
-    assert_false(dp_postgres_parse_switch_point((dp_slice){"", 0}, 1, &point));
-    assert_false(dp_postgres_parse_switch_point(DP_SLICE_LITERAL("1\tnonsense\tx"), 1, &point));
+    dp_timeline third = dp_timeline_of(3, history);
+    assert_true(third.has_begin);
+    assert_int_equal(third.begin.value, 0x5000060);
+    assert_false(dp_timeline_of(1, (dp_slice){"", 0}).has_begin);
+    assert_false(dp_timeline_of(2, DP_SLICE_LITERAL("1\tnonsense\tx")).has_begin);
+    dp_timeline same = timeline(3, 0x5000060), sibling = timeline(3, 0x5000061), unknown = timeline(3, 0);
+    dp_timeline other = timeline(2, 0x5000060);
+    assert_true(dp_timeline_is_same(&third, &same));
+    assert_true(dp_timeline_is_same(&third, &unknown));
+    assert_false(dp_timeline_is_same(&third, &sibling));
+    assert_false(dp_timeline_is_same(&third, &other));
+}
+
+static void what_was_read_is_common_up_to_where_its_timeline_was_left(void **state)
+{
+    (void)state;
+    const dp_slice history = DP_SLICE_LITERAL("1\t0/3000148\tno recovery target specified\n"
+                                              "2\t0/5000060\tno recovery target specified\n");
+    const struct {
+        dp_timeline before;
+        uint64_t position;
+        bool is_common;
+    } rows[] = {
+        {timeline(1, 0), 0x3000148, true},
+        {timeline(1, 0), 0x3000149, false},
+        {timeline(2, 0x3000148), 0x5000060, true},
+        {timeline(2, 0x3000148), 0x5000061, false},
+        {timeline(2, 0), 0x5000060, true},
+        {timeline(2, 0x3000100), 0x3000000, false}, /* another second timeline */
+        {timeline(3, 0x5000060), 0, false},         /* a former primary, or a sibling */
+        {timeline(4, 0), 0, false},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        assert_int_equal(dp_timeline_is_common(history, &rows[i].before, (dp_lsn){rows[i].position}),
+                         rows[i].is_common);
+    }
+    assert_false(dp_timeline_is_common((dp_slice){"", 0}, &rows[0].before, (dp_lsn){0}));
 }
 
 static void a_record_opens_or_closes_a_transaction(void **state)
@@ -167,7 +201,8 @@ int main(void)
         cmocka_unit_test(a_slot_past_the_offset_is_a_gap),
         cmocka_unit_test(another_server_is_told_from_the_same_one),
         cmocka_unit_test(refusals_are_explained_by_their_sqlstate),
-        cmocka_unit_test(the_switch_point_is_read_from_a_history_file),
+        cmocka_unit_test(a_timeline_began_where_its_history_ends),
+        cmocka_unit_test(what_was_read_is_common_up_to_where_its_timeline_was_left),
         cmocka_unit_test(a_record_opens_or_closes_a_transaction),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
