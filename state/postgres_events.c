@@ -143,6 +143,38 @@ static size_t piece_count(event_cursor cursor, size_t count)
     return taken;
 }
 
+/* The field of a column that is a text; data NULL of those that are none. */
+static dp_slice text_field(event_column column, const dp_event *event)
+{
+    switch (column) {
+    case COLUMN_SCHEMA: return event->source_schema;
+    case COLUMN_TABLE: return event->source_table;
+    case COLUMN_BEFORE: return event->before;
+    case COLUMN_UNCHANGED: return event->unchanged;
+    case COLUMN_METADATA: return event->metadata;
+    case COLUMN_NUMBER:
+    case COLUMN_SEQUENCE:
+    case COLUMN_OPERATION:
+    case COLUMN_ID:
+    case COLUMN_POSITION:
+    case COLUMN_DATA:
+    case COLUMN_COUNT: break;
+    }
+    return (dp_slice){NULL, 0};
+}
+
+/* Whether the events have the same text in this column, or none. */
+static bool is_uniform(event_column column, event_cursor cursor, size_t count)
+{
+    int64_t number;
+    dp_slice first = text_field(column, next_event(&cursor, &number));
+    for (size_t i = 1; i < count; i++) {
+        dp_slice other = text_field(column, next_event(&cursor, &number));
+        if ((other.data == NULL) != (first.data == NULL) || !dp_slice_equal(first, other)) return false;
+    }
+    return true;
+}
+
 static void put_column(dp_buffer *out, event_column column, event_cursor cursor, size_t count)
 {
     static const uint32_t oids[COLUMN_COUNT] = {DP_PG_OID_INT8,  DP_PG_OID_INT8, DP_PG_OID_INT2,
@@ -157,22 +189,41 @@ static void put_column(dp_buffer *out, event_column column, event_cursor cursor,
     }
 }
 
+/* Columns that are likely to be the same in all events: these travel once, beside the arrays. */
+static const event_column often_uniform[] = {COLUMN_SCHEMA, COLUMN_TABLE, COLUMN_BEFORE, COLUMN_UNCHANGED,
+                                             COLUMN_METADATA};
+#define OFTEN_UNIFORM_COUNT (sizeof often_uniform / sizeof often_uniform[0])
+
 static dp_status insert_piece(dp_pg_session *session, int64_t stream_id, event_cursor cursor, size_t count,
                               dp_error *error)
 {
     dp_buffer *rows = &session->rows;
     dp_pg_params params = {.count = 0};
     size_t ends[COLUMN_COUNT];
+    bool uniform[COLUMN_COUNT] = {false};
     dp_buffer_clear(rows);
+    for (size_t i = 0; i < OFTEN_UNIFORM_COUNT; i++) {
+        uniform[often_uniform[i]] = is_uniform(often_uniform[i], cursor, count);
+    }
     for (event_column column = COLUMN_NUMBER; column < COLUMN_COUNT; column++) {
-        put_column(rows, column, cursor, count);
+        if (!uniform[column]) put_column(rows, column, cursor, count);
         ends[column] = rows->length;
     }
     if (rows->failed) return no_memory(error);
     dp_pg_add_i64(&params, stream_id);
     for (size_t column = 0; column < COLUMN_COUNT; column++) {
         size_t start = column == 0 ? 0 : ends[column - 1];
-        dp_pg_add_bytes(&params, rows->data + start, ends[column] - start);
+        if (uniform[column]) {
+            dp_pg_add_null(&params);
+        } else {
+            dp_pg_add_bytes(&params, rows->data + start, ends[column] - start);
+        }
+    }
+    int64_t number;
+    const dp_event *first = next_event(&cursor, &number);
+    for (size_t i = 0; i < OFTEN_UNIFORM_COUNT; i++) {
+        event_column column = often_uniform[i];
+        dp_pg_add_text(&params, uniform[column] ? text_field(column, first) : (dp_slice){NULL, 0});
     }
     return dp_pg_queue(session, DP_PG_EVENTS_INSERT, &params, error);
 }

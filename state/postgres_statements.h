@@ -86,11 +86,15 @@
     X(EVENTS_FIRST,                                                                                          \
       "SELECT event_number FROM dpone_event WHERE stream_id = $1::bigint AND "                               \
       "event_number >= $2::bigint AND event_number < $3::bigint ORDER BY event_number LIMIT 1")              \
+    /* An array that is NULL has no rows; the text at the end stands in for it. */                           \
     X(EVENTS_INSERT,                                                                                         \
-      "INSERT INTO dpone_event (stream_id, " DP_PG_EVENT_COLUMNS ") SELECT $1::bigint, "                     \
-      "unnest($2::bigint[]), unnest($3::bigint[]), unnest($4::smallint[]), unnest($5::bytea[]), "            \
-      "unnest($6::text[]), unnest($7::text[]), unnest($8::text[]), unnest($9::text[]), "                     \
-      "unnest($10::text[]), unnest($11::text[]), unnest($12::text[])")                                       \
+      "INSERT INTO dpone_event (stream_id, " DP_PG_EVENT_COLUMNS ") SELECT $1::bigint, a, b, c, d, "         \
+      "coalesce(e, $13::text), coalesce(f, $14::text), g, h, coalesce(i, $15::text), "                       \
+      "coalesce(j, $16::text), coalesce(k, $17::text) FROM (SELECT unnest($2::bigint[]) AS a, "              \
+      "unnest($3::bigint[]) AS b, unnest($4::smallint[]) AS c, unnest($5::bytea[]) AS d, "                   \
+      "unnest($6::text[]) AS e, unnest($7::text[]) AS f, unnest($8::text[]) AS g, "                          \
+      "unnest($9::text[]) AS h, unnest($10::text[]) AS i, unnest($11::text[]) AS j, "                        \
+      "unnest($12::text[]) AS k) AS events")                                                                 \
     X(EVENTS_READ, "SELECT " DP_PG_EVENT_COLUMNS " FROM dpone_event WHERE stream_id = $1::bigint AND "       \
                    "event_number >= $2::bigint AND event_number <= $3::bigint ORDER BY event_number")        \
     X(EVENTS_DELETE, "DELETE FROM dpone_event WHERE stream_id = $1::bigint AND "                             \

@@ -449,6 +449,85 @@ static void events_keep_every_field(void **state)
     assert_int_equal(seen.count, 1);
 }
 
+/* Event number `index` of the many: every third, or every one, has what the others have not. */
+static dp_event one_of_many(size_t index, bool is_mixed)
+{
+    static const char *const data[] = {"{\"a\":1}", "{\"a\":\"\\\\t\"}", "{}"};
+    bool differs = is_mixed && index % 3 == 1;
+    dp_event event = {.has_id = true,
+                      .operation = index % 2 == 0 ? DP_OPERATION_INSERT : DP_OPERATION_DELETE,
+                      .has_sequence = index % 5 != 0,
+                      .sequence = index % 5 != 0 ? index : 0,
+                      .source_schema = dp_slice_of_text(differs ? "other" : "s"),
+                      .source_table = dp_slice_of_text(differs ? "" : "t"),
+                      .position = dp_slice_of_text(index % 7 == 0 ? "0/1" : "0/2"),
+                      .data = dp_slice_of_text(data[index % 3]),
+                      .before = differs ? DP_SLICE_LITERAL("{\"a\":0}") : (dp_slice){NULL, 0},
+                      .unchanged = differs ? (dp_slice){NULL, 0} : DP_SLICE_LITERAL("[\"doc\"]"),
+                      .metadata = differs ? DP_SLICE_LITERAL("") : (dp_slice){NULL, 0}};
+    memcpy(event.id.bytes, &index, sizeof index);
+    return event;
+}
+
+typedef struct many_events {
+    bool is_mixed;
+    size_t count;
+    size_t equal_count;
+    int64_t first_number;
+    size_t gap_at; /* numbers from this event on are greater by 10 */
+} many_events;
+
+static dp_status compare_one_of_many(void *context, int64_t number, const dp_event *row, dp_error *error)
+{
+    many_events *many = context;
+    dp_event expected = one_of_many(many->count, many->is_mixed);
+    seen_events seen = {.all_equal = true, .expected = &expected};
+    dp_status status = see_event(&seen, number, row, error);
+    int64_t wanted = many->first_number + (int64_t)many->count + (many->count < many->gap_at ? 0 : 10);
+    if (seen.all_equal && number == wanted) many->equal_count++;
+    many->count++;
+    return status;
+}
+
+/* However many travel together, and whatever they have in common. */
+static void check_many_events(size_t count, bool is_mixed)
+{
+    dp_event *events = calloc(count, sizeof *events);
+    many_events many = {.is_mixed = is_mixed, .gap_at = count / 3};
+    assert_non_null(events);
+    begin();
+    dp_stream stream = open_stream();
+    OK(DRIVER->reserve_numbers(suite.store, &stream, count + 10, &many.first_number, &error));
+    for (size_t i = 0; i < count; i++) {
+        events[i] = one_of_many(i, is_mixed);
+    }
+    const dp_event_run runs[] = {{many.first_number, events, many.gap_at},
+                                 {many.first_number + 10 + (int64_t)many.gap_at, events + many.gap_at,
+                                  count - many.gap_at}};
+    bool one_run = many.gap_at == 0;
+    OK(DRIVER->events_insert(suite.store, stream.stream_id, one_run ? runs + 1 : runs, one_run ? 1 : 2,
+                             &error));
+    stream.next_event_number = many.first_number + (int64_t)count + 10;
+    OK(DRIVER->stream_save(suite.store, &stream, &error));
+    commit();
+    dp_row_visitor visitor = {.context = &many, .event = compare_one_of_many};
+    const dp_number_range all = {many.first_number, count + 10};
+    OK(DRIVER->events_read(suite.store, stream.stream_id, &all, 1, &visitor, &error));
+    assert_int_equal(many.count, count);
+    assert_int_equal(many.equal_count, count);
+    free(events);
+}
+
+static void any_number_of_events_keeps_every_field(void **state)
+{
+    static const size_t counts[] = {1, 2, 100, 511, 512, 513, 1200, 1201, 2500};
+    (void)state;
+    for (size_t i = 0; i < sizeof counts / sizeof counts[0]; i++) {
+        check_many_events(counts[i], false);
+        check_many_events(counts[i], true);
+    }
+}
+
 static void a_reading_may_end_early_and_start_again(void **state)
 {
     (void)state;
@@ -530,6 +609,27 @@ static void receipts_are_found_by_their_key(void **state)
     commit();
     assert_int_equal(find_receipt("k1", &found), DP_STATUS_NOT_FOUND);
     assert_int_equal(find_receipt("K1", &found), DP_STATUS_OK);
+}
+
+static void what_is_expected_is_found_or_given_up(void **state)
+{
+    (void)state;
+    const dp_stream_key key = key_of("s");
+    dp_receipt_row found = receipt_of(0, "k1", false, NOW);
+    if (DRIVER->stream_expect == NULL) return;
+    for (int round = 0; round < 3; round++) { /* a new stream; one without the receipt; one with it */
+        begin();
+        OK(DRIVER->stream_expect(suite.store, &key, &found, &error));
+        DRIVER->rollback(suite.store);
+        begin();
+        OK(DRIVER->stream_expect(suite.store, &key, &found, &error));
+        dp_stream stream = open_stream();
+        assert_int_equal(find_receipt("k1", &found), round < 2 ? DP_STATUS_NOT_FOUND : DP_STATUS_OK);
+        const dp_receipt_row row = receipt_of(stream.stream_id, "k1", false, NOW);
+        if (round == 1) OK(DRIVER->receipt_insert(suite.store, &row, &error));
+        commit();
+    }
+    assert_true(found.created_at_us == NOW);
 }
 
 static void receipts_of_staged_batches_are_dropped_together(void **state)
@@ -955,8 +1055,10 @@ int main(void)
         TEST(event_numbers_are_never_given_twice),
         TEST(transactions_are_found_and_read_in_order),
         TEST(events_keep_every_field),
+        TEST(any_number_of_events_keeps_every_field),
         TEST(a_reading_may_end_early_and_start_again),
         TEST(receipts_are_found_by_their_key),
+        TEST(what_is_expected_is_found_or_given_up),
         TEST(receipts_of_staged_batches_are_dropped_together),
         TEST(an_offset_is_inserted_then_updated),
         TEST(loading_falls_back_and_saving_keeps_one_scope),
