@@ -414,6 +414,17 @@ size_t dp_json_flat_value_length(dp_slice input)
     return flat_value_end(input, 0);
 }
 
+size_t dp_json_scalar_at(dp_slice input, size_t at, dp_json_token *token)
+{
+    if (at >= input.length || input.data[at] == '{' || input.data[at] == '[') return 0;
+    dp_json_scanner scanner; /* a scalar needs nothing of what is left undefined */
+    scanner.input = input;
+    scanner.position = at;
+    token->at = at;
+    token->has_escapes = false;
+    return scan_value(&scanner, token) == DP_JSON_ERROR ? 0 : scanner.position;
+}
+
 /* One member `"name":value` at `at`: its end, or 0. */
 static inline size_t flat_member_end(dp_slice input, size_t at, dp_slice *name)
 {

@@ -62,6 +62,10 @@ bool dp_json_skip_flat_object(dp_json_scanner *scanner, dp_slice *names, size_t 
  * everything else, faults included. */
 size_t dp_json_flat_value_length(dp_slice input);
 
+/* Reads the text, number, true, false or null that stands at `at`, as strictly as dp_json_next: its end, or 0
+ * for everything else, faults included. */
+size_t dp_json_scalar_at(dp_slice input, size_t at, dp_json_token *token);
+
 /* Skips the value whose first token was just returned; gives the whole value's source text. False on error.
  */
 bool dp_json_skip_value(dp_json_scanner *scanner, const dp_json_token *first, dp_slice *source);

@@ -31,16 +31,16 @@ def main():
     parser.add_argument("--rounds", type=int, default=3)
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        for form in ("copy-text", "csv"):
+        for plugin, form in (("pgoutput", "copy-text"), ("pgoutput", "csv"), ("wal2json", "copy-text"), ("wal2json", "csv")):
             path = os.path.join(folder, "capture")
             with open(path, "wb") as out:
                 subprocess.run([sys.executable, os.path.join(HERE, "make_bench_capture.py"), "--rows", str(arguments.rows),
-                                "--rows-per-transaction", "100", "--form", form], stdout=out, check=True)
+                                "--rows-per-transaction", "100", "--form", form, "--plugin", plugin], stdout=out, check=True)
             for name, options in (("whole row in the id", []), ("key in the id", ["--unique-key", "public.bench_rows=id"])):
                 rounds = [(measure([arguments.dpone, "cdc", "decode", path] + options), measure(["sha256sum", path]))
                           for _ in range(arguments.rounds)]
                 (cpu, rss), (baseline, _) = min(r[0] for r in rounds), min(r[1] for r in rounds)
-                print(f"decode, pgoutput as {form}, {name}: {arguments.rows / cpu:,.0f} events/s of CPU, "
+                print(f"decode, {plugin} as {form}, {name}: {arguments.rows / cpu:,.0f} events/s of CPU, "
                       f"peak {rss / 1024:.1f} MiB; sha256sum of the same file {baseline:.2f} s, ratio {cpu / baseline:.2f}")
 
 

@@ -1,14 +1,16 @@
 #!/usr/bin/env python3
-"""Writes a pgoutput capture of any length to standard output, without PostgreSQL: what psql or COPY would print for
-`SELECT lsn, xid, data FROM pg_logical_slot_peek_binary_changes(...)` on one table with about 150 bytes of data a row.
+"""Writes a capture of any length to standard output, without PostgreSQL: what psql or COPY would print for
+`SELECT lsn, xid, data FROM pg_logical_slot_peek_binary_changes(...)` on one table with about 150 bytes of data a row;
+of pgoutput, or with --plugin wal2json of format-version 2.
 
     bench/make_bench_capture.py --rows 10000000 | dpone cdc decode ...
 
-The same options give the same bytes. Every row has its own id and LSN. tests/integration/test_bench_capture.py holds
-the messages against those of a real server.
+The same options give the same bytes, and both plugins the same changes. Every row has its own id and LSN.
+tests/integration/test_bench_capture.py holds the messages against those of a real server.
 """
 
 import argparse
+import datetime
 import signal
 import sys
 
@@ -146,6 +148,58 @@ def write_capture(out, form, rows, rows_per_transaction):
     writer.flush(0)
 
 
+def wal2json_row(index):
+    """The columns of a row with one %b, the chunk's digits, from which the xid, time and position are cut off."""
+    values = row_values(0, index)
+    types = ("bigint", "integer", "numeric(12,2)", "boolean", "timestamp with time zone", "text")
+    texts = ["%b" + values[0][8:], values[1], values[2], "true" if values[3] == "t" else "false", f'"{values[4]}"', f'"{values[5]}"']
+    columns = ",".join(f'{{"name":"{column[0]}","type":"{kind}","value":{text}}}'
+                       for column, kind, text in zip(COLUMNS, types, texts))
+    return f',"schema":"{SCHEMA}","table":"{TABLE}","columns":[{columns}]}}'
+
+
+def write_wal2json(out, form, rows, rows_per_transaction):
+    """The changes that write_capture() writes."""
+    header, separator, _ = FORMS[form]
+    out.write(header)
+    is_csv = form.endswith("csv")
+
+    def quoted(text):
+        return ('"' + text.replace('"', '""') + '"').encode() if is_csv else text.encode()
+
+    def head(action, xid, when):
+        return f'{{"action":"{action}","xid":{xid},"timestamp":"{when:%Y-%m-%d %H:%M:%S.%f}+00","lsn":"'
+
+    templates = [quoted(wal2json_row(index))[1 if is_csv else 0:] for index in range(min(CHUNK_ROWS, rows_per_transaction))]
+    chunk, written, transaction = 0, 0, 0
+    while written < rows:
+        count = min(rows_per_transaction, rows - written)
+        chunks = -(-count // CHUNK_ROWS)
+        last_rows = count - (chunks - 1) * CHUNK_ROWS
+        xid = (FIRST_XID + transaction) & 0xffffffff
+        when = datetime.datetime(2000, 1, 1) + datetime.timedelta(microseconds=FIRST_COMMIT_US + transaction * 1000)
+        commit = f"{chunk + chunks:X}/{LSN_STEP * (last_rows + 1):X}"
+        end = f"{chunk + chunks:X}/{LSN_STEP * (last_rows + 1) + END_AFTER_COMMIT:X}"
+        sep_xid_sep = separator + b"%d" % xid + separator
+
+        def bracket(action, position):
+            return position.encode() + sep_xid_sep + quoted(f'{head(action, xid, when)}{commit}","nextlsn":"{end}"}}') + b"\n"
+
+        row_head = quoted(head("I", xid, when))[:-1 if is_csv else None]
+        row_end = b'""' if is_csv else b'"'
+        lines = [bracket("B", f"{chunk + 1:X}/{LSN_STEP:X}")]
+        for number in range(chunks):
+            digits = b"%d" % (FIRST_CHUNK + chunk)
+            for index in range(CHUNK_ROWS if number < chunks - 1 else last_rows):
+                position = b"%X/%X" % (chunk + 1, LSN_STEP * (index + 1))
+                lines.append(position + sep_xid_sep + row_head + position + row_end + templates[index] % digits + b"\n")
+            chunk += 1
+        lines.append(bracket("C", end))
+        out.write(b"".join(lines))
+        transaction += 1
+        written += count
+
+
 def positive(text):
     value = int(text)
     if value < 1:
@@ -158,9 +212,11 @@ def main():
     parser.add_argument("--rows", type=positive, default=1_000_000)
     parser.add_argument("--rows-per-transaction", type=positive, default=100)
     parser.add_argument("--form", choices=FORMS, default="at", help="default: at, as psql -At writes")
+    parser.add_argument("--plugin", choices=("pgoutput", "wal2json"), default="pgoutput")
     arguments = parser.parse_args()
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)
-    write_capture(sys.stdout.buffer, arguments.form, arguments.rows, arguments.rows_per_transaction)
+    write = write_capture if arguments.plugin == "pgoutput" else write_wal2json
+    write(sys.stdout.buffer, arguments.form, arguments.rows, arguments.rows_per_transaction)
     sys.stdout.buffer.flush()
 
 

@@ -249,7 +249,7 @@ static dp_frame_result undouble(dp_capture_reader *reader, const dp_frame *frame
         size_t length = find_quote(text->data + from, text->length - from);
         bool has_quote = from + length < text->length;
         if (has_quote) length++;
-        memcpy(to, text->data + from, length);
+        dp_copy_short(to, text->data + from, length);
         to += length;
         from += has_quote ? length + 1 : length;
     }
@@ -324,15 +324,35 @@ static char copy_escape(char letter)
     }
 }
 
+/* The first tab, carriage return or backslash, or `length`. */
+static size_t find_copy_special(const char *data, size_t length)
+{
+    size_t at = 0;
+#ifdef __SSE2__
+    for (; length - at >= 16; at += 16) {
+        __m128i block = _mm_loadu_si128((const __m128i *)(const void *)(data + at));
+        __m128i found = _mm_or_si128(_mm_cmpeq_epi8(block, _mm_set1_epi8('\t')),
+                                     _mm_or_si128(_mm_cmpeq_epi8(block, _mm_set1_epi8('\r')),
+                                                  _mm_cmpeq_epi8(block, _mm_set1_epi8('\\'))));
+        int mask = _mm_movemask_epi8(found);
+        if (mask != 0) return at + (size_t)__builtin_ctz((unsigned)mask);
+    }
+#endif
+    while (at < length && data[at] != '\t' && data[at] != '\r' && data[at] != '\\') {
+        at++;
+    }
+    return at;
+}
+
 /* Whether the text can be COPY's: no raw tab or carriage return, known escapes only. */
 static bool is_copy_text(dp_slice text, size_t *fault_at)
 {
-    for (size_t i = 0; i < text.length; i++) {
-        char c = text.data[i];
-        bool is_escape = c == '\\' && i + 1 < text.length && copy_escape(text.data[i + 1]) != 0;
-        *fault_at = i;
-        if (c == '\t' || c == '\r' || (c == '\\' && !is_escape)) return false;
-        if (is_escape) i++;
+    size_t at = 0;
+    while ((at += find_copy_special(text.data + at, text.length - at)) < text.length) {
+        *fault_at = at;
+        bool is_escape = text.data[at] == '\\' && at + 1 < text.length && copy_escape(text.data[at + 1]) != 0;
+        if (!is_escape) return false;
+        at += 2;
     }
     return true;
 }

@@ -17,7 +17,7 @@
  */
 #include <stdlib.h>
 
-#include "cdc/wal2json.h"
+#include "cdc/wal2json_shapes.h"
 
 /* X(name, text) */
 #define MEMBER_LIST(X)                                                                                       \
@@ -48,22 +48,12 @@ enum { COLUMN_NAME, COLUMN_TYPE, COLUMN_VALUE, COLUMN_MEMBER_COUNT };
 
 static const dp_slice column_member_names[] = {{"name", 4}, {"type", 4}, {"value", 5}};
 
-typedef struct document_members {
-    unsigned seen; /* one bit a member */
-    char action;
-    dp_wal2json_header header;
-    bool has_lsn;
-    dp_lsn lsn;
-    dp_slice schema;
-    dp_slice table;
-} document_members;
-
-static bool has(const document_members *document, unsigned member)
+static bool has(const dp_wal2json_document *document, unsigned member)
 {
     return (document->seen & 1u << member) != 0;
 }
 
-static dp_status take_action(dp_json_scanner *scanner, document_members *document, dp_error *error)
+static dp_status take_action(dp_json_scanner *scanner, dp_wal2json_document *document, dp_error *error)
 {
     dp_json_token token;
     if (dp_json_next(scanner, &token) == DP_JSON_ERROR) return dp_wal2json_scan_fault(scanner, 0, error);
@@ -142,7 +132,7 @@ static dp_status take_columns(dp_decoder *decoder, dp_json_scanner *scanner, dp_
 }
 
 static dp_status take_member(dp_decoder *decoder, dp_json_scanner *scanner, size_t member,
-                             document_members *document, dp_error *error)
+                             dp_wal2json_document *document, dp_error *error)
 {
     dp_wal2json *wal2json = decoder->state;
     dp_wal2json_header *header = &document->header;
@@ -161,7 +151,7 @@ static dp_status take_member(dp_decoder *decoder, dp_json_scanner *scanner, size
     }
 }
 
-static dp_status parse(dp_decoder *decoder, dp_slice text, document_members *document, dp_error *error)
+static dp_status parse(dp_decoder *decoder, dp_slice text, dp_wal2json_document *document, dp_error *error)
 {
     dp_json_scanner scanner;
     dp_json_token token;
@@ -187,7 +177,7 @@ static dp_status parse(dp_decoder *decoder, dp_slice text, document_members *doc
     return DP_STATUS_OK;
 }
 
-static dp_status check_members(const document_members *document, dp_error *error)
+static dp_status check_members(const dp_wal2json_document *document, dp_error *error)
 {
     if (!has(document, MEMBER_SCHEMA) || !has(document, MEMBER_TABLE)) {
         dp_wal2json_fault(0, "a change without \"schema\" or \"table\"", error);
@@ -214,10 +204,10 @@ static dp_operation operation_of(char action)
                            : DP_OPERATION_TRUNCATE;
 }
 
-static dp_status decode_change(dp_decoder *decoder, const dp_record *record, const document_members *document,
-                               dp_error *error)
+static dp_status decode_change(dp_decoder *decoder, const dp_record *record,
+                               const dp_wal2json_document *document, dp_error *error)
 {
-    dp_status status = check_members(document, error);
+    dp_status status = document->known == NULL ? check_members(document, error) : DP_STATUS_OK;
     if (status != DP_STATUS_OK) return status;
     if (!decoder->in_transaction) {
         dp_wal2json_fault(0, "a change outside a transaction", error);
@@ -235,11 +225,14 @@ static dp_status decode_change(dp_decoder *decoder, const dp_record *record, con
     dp_change change = {.operation = operation_of(document->action),
                         .has_position = record->has_lsn || document->has_lsn,
                         .position = record->has_lsn ? record->lsn : document->lsn};
-    return dp_wal2json_deliver(decoder, document->schema, document->table, 0, &change, error);
+    if (document->known != NULL) return dp_wal2json_deliver_rows(decoder, document->known, &change, error);
+    status = dp_wal2json_deliver(decoder, document->schema, document->table, 0, &change, error);
+    if (status == DP_STATUS_OK) dp_wal2json_shapes_learn(decoder, record->data, document, change.table);
+    return status;
 }
 
-static dp_status decode_begin(dp_decoder *decoder, const dp_record *record, const document_members *document,
-                              dp_error *error)
+static dp_status decode_begin(dp_decoder *decoder, const dp_record *record,
+                              const dp_wal2json_document *document, dp_error *error)
 {
     dp_wal2json *wal2json = decoder->state;
     wal2json->header = document->header;
@@ -247,8 +240,8 @@ static dp_status decode_begin(dp_decoder *decoder, const dp_record *record, cons
 }
 
 /* What C does not repeat is taken from B. */
-static dp_status decode_commit(dp_decoder *decoder, const dp_record *record, const document_members *document,
-                               dp_error *error)
+static dp_status decode_commit(dp_decoder *decoder, const dp_record *record,
+                               const dp_wal2json_document *document, dp_error *error)
 {
     const dp_wal2json *wal2json = decoder->state;
     const dp_wal2json_header *begin = &wal2json->header;
@@ -267,25 +260,48 @@ static dp_status decode_commit(dp_decoder *decoder, const dp_record *record, con
     return dp_wal2json_commit(decoder, record, &header, error);
 }
 
+static dp_status decode(dp_decoder *decoder, const dp_record *record, const dp_wal2json_document *document,
+                        dp_error *error)
+{
+    if (document->action == 'B') {
+        if (document->header.has_xid && record->has_xid && document->header.xid != record->xid) {
+            return dp_wal2json_check_xid(decoder, record, &document->header, error);
+        }
+        return decode_begin(decoder, record, document, error);
+    }
+    dp_status status = dp_wal2json_check_xid(decoder, record, &document->header, error);
+    if (status != DP_STATUS_OK) return status;
+    if (document->action == 'C') return decode_commit(decoder, record, document, error);
+    return decode_change(decoder, record, document, error);
+}
+
 static dp_status feed(dp_decoder *decoder, const dp_record *record, dp_error *error)
 {
     /* A message's content need not be UTF-8, and nothing in it is used. */
     if (dp_slice_starts_with(record->data, DP_SLICE_LITERAL("{\"action\":\"M\","))) return DP_STATUS_OK;
-    document_members document = {.seen = 0};
+    dp_wal2json_document document;
+    if (dp_wal2json_shapes_read(decoder, record->data, &document))
+        return decode(decoder, record, &document, error);
+    document = (dp_wal2json_document){.seen = 0};
     dp_wal2json_clear_cells(decoder->state);
     dp_status status = parse(decoder, record->data, &document, error);
     if (status != DP_STATUS_OK || document.action == 'M') return status;
-    if (document.action != 'B') status = dp_wal2json_check_xid(decoder, record, &document.header, error);
-    if (status != DP_STATUS_OK) return status;
-    if (document.action == 'B') {
-        if (document.header.has_xid && record->has_xid && document.header.xid != record->xid) {
-            return dp_wal2json_check_xid(decoder, record, &document.header, error);
-        }
-        return decode_begin(decoder, record, &document, error);
-    }
-    if (document.action == 'C') return decode_commit(decoder, record, &document, error);
-    return decode_change(decoder, record, &document, error);
+    if (document.action == 'B') dp_wal2json_shapes_learn(decoder, record->data, &document, NULL);
+    return decode(decoder, record, &document, error);
+}
+
+static void *state_new(void)
+{
+    dp_wal2json *wal2json = dp_wal2json_new();
+    if (wal2json != NULL) dp_wal2json_shapes_init(wal2json);
+    return wal2json;
+}
+
+static void state_free(void *state)
+{
+    if (state != NULL) dp_wal2json_shapes_release(state);
+    free(state);
 }
 
 const dp_decoder_plugin dp_decoder_wal2json_2 = {
-    .feed = feed, .state_new = dp_wal2json_new, .state_free = free};
+    .feed = feed, .state_new = state_new, .state_free = state_free};

@@ -172,8 +172,8 @@ static dp_status put_string(dp_decoder *decoder, const dp_wal2json_cell *cell, d
     return status;
 }
 
-static dp_status put_value(dp_decoder *decoder, const dp_wal2json_cell *cell, dp_type_class type_class,
-                           size_t base, dp_value *value, dp_error *error)
+dp_status dp_wal2json_put_value(dp_decoder *decoder, const dp_wal2json_cell *cell, dp_type_class type_class,
+                                size_t base, dp_value *value, dp_error *error)
 {
     dp_wal2json *wal2json = decoder->state;
     size_t at = base + cell->value.at;
@@ -219,7 +219,7 @@ static dp_status put_row(dp_decoder *decoder, const dp_wal2json_cells *cells, si
         const dp_wal2json_cell *cell = &cells->cells[i];
         dp_type_class type_class = dp_type_class_of_name(cell->type);
         dp_value *value = dp_row_columns_append(row, cell->name, type_class);
-        dp_status status = put_value(decoder, cell, type_class, base, value, error);
+        dp_status status = dp_wal2json_put_value(decoder, cell, type_class, base, value, error);
         if (status != DP_STATUS_OK) return status;
     }
     return DP_STATUS_OK;
@@ -346,32 +346,49 @@ static dp_status check_doubtful_null(dp_decoder *decoder, const dp_table *table,
     return DP_STATUS_DATA;
 }
 
-dp_status dp_wal2json_deliver(dp_decoder *decoder, dp_slice schema, dp_slice table, size_t base,
+/* `known`: the table of the row, when it is known. */
+static dp_status deliver_rows(dp_decoder *decoder, dp_slice schema, dp_slice table, const dp_table *known,
                               dp_change *change, dp_error *error)
 {
     dp_wal2json *wal2json = decoder->state;
-    wal2json->has_doubtful_null = false;
-    const dp_row_columns *row = &wal2json->row;
-    dp_status status = put_row(decoder, &wal2json->columns, base, &wal2json->row, error);
-    if (status == DP_STATUS_OK)
-        status = put_row(decoder, &wal2json->identity, base, &wal2json->old_row, error);
-    if (status != DP_STATUS_OK) return status;
-    if (change->operation == DP_OPERATION_DELETE) row = &wal2json->old_row;
+    dp_status status = DP_STATUS_OK;
+    const dp_row_columns *row =
+        change->operation == DP_OPERATION_DELETE ? &wal2json->old_row : &wal2json->row;
     if (change->operation == DP_OPERATION_UPDATE) {
         old_row_kind kind = match_old_row(wal2json);
         if (kind == OLD_ROW_WITHIN) status = align_within(decoder, &change->before, error);
         if (kind == OLD_ROW_BEYOND) {
             status = merge_rows(decoder, &change->before, error);
             row = &wal2json->merged;
+            known = NULL;
         }
         if (status != DP_STATUS_OK) return status;
     }
     size_t column_count = change->operation == DP_OPERATION_TRUNCATE ? 0 : row->count;
     if (change->operation != DP_OPERATION_TRUNCATE) change->data = row->values;
-    status = dp_table_cache_intern(decoder->tables, schema, table, row->specs, column_count, &change->table,
-                                   error);
+    change->table = known;
+    if (known == NULL)
+        status = dp_table_cache_intern(decoder->tables, schema, table, row->specs, column_count,
+                                       &change->table, error);
     if (status == DP_STATUS_OK) status = check_doubtful_null(decoder, change->table, error);
     return status == DP_STATUS_OK ? dp_decoder_deliver(decoder, change, error) : status;
+}
+
+dp_status dp_wal2json_deliver(dp_decoder *decoder, dp_slice schema, dp_slice table, size_t base,
+                              dp_change *change, dp_error *error)
+{
+    dp_wal2json *wal2json = decoder->state;
+    wal2json->has_doubtful_null = false;
+    dp_status status = put_row(decoder, &wal2json->columns, base, &wal2json->row, error);
+    if (status == DP_STATUS_OK)
+        status = put_row(decoder, &wal2json->identity, base, &wal2json->old_row, error);
+    return status == DP_STATUS_OK ? deliver_rows(decoder, schema, table, NULL, change, error) : status;
+}
+
+dp_status dp_wal2json_deliver_rows(dp_decoder *decoder, const dp_table *known, dp_change *change,
+                                   dp_error *error)
+{
+    return deliver_rows(decoder, known->schema, known->name, known, change, error);
 }
 
 dp_status dp_wal2json_check_xid(const dp_decoder *decoder, const dp_record *record,

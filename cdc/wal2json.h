@@ -42,9 +42,10 @@ typedef struct dp_wal2json_header {
 } dp_wal2json_header;
 
 typedef struct dp_wal2json {
-    dp_wal2json_cells columns;  /* the new row */
-    dp_wal2json_cells identity; /* the old row */
-    dp_wal2json_header header;  /* of the open transaction */
+    struct dp_wal2json_shapes *shapes; /* format 2; see wal2json_shapes.h */
+    dp_wal2json_cells columns;         /* the new row */
+    dp_wal2json_cells identity;        /* the old row */
+    dp_wal2json_header header;         /* of the open transaction */
 
     /* Format 1: where the document stands. */
     bool in_changes;
@@ -99,10 +100,19 @@ dp_status dp_wal2json_take_time(dp_json_scanner *scanner, size_t base, dp_wal2js
 dp_status dp_wal2json_next_cell(dp_wal2json_cells *cells, size_t *count, size_t at, dp_wal2json_cell **cell,
                                 dp_error *error);
 
-/* A change of schema.table: interprets the cells and delivers. `base` is where the scanner's input begins in
- * the record. `change` brings operation and position. */
+/* The value of a cell: DATA for one that its type cannot have. `base` is where the scanner's input begins in
+ * the record. */
+dp_status dp_wal2json_put_value(dp_decoder *decoder, const dp_wal2json_cell *cell, dp_type_class type_class,
+                                size_t base, dp_value *value, dp_error *error);
+
+/* A change of schema.table: interprets the cells and delivers. `change` brings operation and position, and
+ * gets its table. */
 dp_status dp_wal2json_deliver(dp_decoder *decoder, dp_slice schema, dp_slice table, size_t base,
                               dp_change *change, dp_error *error);
+
+/* The same with `row` and `old_row` as they are, which are of the table `known`. */
+dp_status dp_wal2json_deliver_rows(dp_decoder *decoder, const dp_table *known, dp_change *change,
+                                   dp_error *error);
 
 /* DATA when the record's xid column, or `header`, disagrees with the open transaction. */
 dp_status dp_wal2json_check_xid(const dp_decoder *decoder, const dp_record *record,

@@ -6,6 +6,7 @@ import sys
 import unittest
 
 from support import captures
+from support.dpone import BINARY
 from support.postgres import PostgresServer
 
 SCRIPT = os.path.join(captures.SOURCE, "bench", "make_bench_capture.py")
@@ -44,6 +45,14 @@ class BenchCapture(unittest.TestCase):
                 self.assertEqual((message[:4], len(message)), (expected[:4], len(expected)))
             else:
                 self.assertEqual(message, expected)
+
+    def test_both_plugins_decode_to_the_same_lines(self):
+        for rows, in_transaction, form in (("2500", "1200", "csv"), ("300", "7", "at")):
+            lines = [subprocess.run([BINARY, "cdc", "decode"], input=made("--rows", rows, "--rows-per-transaction", in_transaction,
+                                                                         "--form", form, "--plugin", plugin),
+                                    stdout=subprocess.PIPE, check=True).stdout for plugin in ("pgoutput", "wal2json")]
+            self.assertEqual(lines[0], lines[1])
+            self.assertEqual(lines[0].count(b'"event_id"'), int(rows))
 
     def test_every_form_holds_the_same_rows_and_positions_only_rise(self):
         rows = rows_of(made("--rows", "2500", "--rows-per-transaction", "1200"))

@@ -129,6 +129,95 @@ static void every_other_shape_of_format_2_is_refused(void **state)
     }
 }
 
+static void after_any_row_a_fault_is_told_as_by_a_fresh_decoder(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < sizeof format_2_rows / sizeof format_2_rows[0]; i++) {
+        for (size_t k = 0; k < sizeof format_2_faults / sizeof format_2_faults[0]; k++) {
+            decoded_text decoded;
+            decoded_text_open(&decoded, DP_PLUGIN_WAL2JSON_2);
+            decoded_text_expect(&decoded, BEGIN_2, "");
+            decoded_text_expect(&decoded, format_2_rows[i].record, NULL);
+            decoded_text_refuse(&decoded, format_2_faults[k].record, DP_STATUS_DATA,
+                                format_2_faults[k].message);
+            decoded_text_close(&decoded);
+        }
+    }
+}
+
+#define TIME_2      ",\"timestamp\":\"2026-01-02 03:04:05.678901+00\""
+#define OTHER_TIME  ",\"timestamp\":\"2026-01-02 03:04:06+00\""
+#define TABLE_2     ",\"schema\":\"s\",\"table\":\"t\""
+#define ID(value)   COLUMN("id", "integer", value)
+#define NOTE(value) COLUMN("note", "text", value)
+
+/* Records that are nearly like each other, as a server or somebody else may write them. */
+static const char *const nearly_alike[] = {
+    "{\"action\":\"I\",\"xid\":900" TIME_2 ",\"lsn\":\"0/10\"" TABLE_2
+    ",\"columns\":[" ID("1") "," NOTE("\"a\"") "]}",
+    "{\"action\":\"I\",\"xid\":900" TIME_2 ",\"lsn\":\"0/FF\"" TABLE_2
+    ",\"columns\":[" ID("-2") "," NOTE("\"\\u00e9\\n\"") "]}",
+    "{\"action\":\"I\",\"xid\":900" OTHER_TIME ",\"lsn\":\"0/10\"" TABLE_2
+    ",\"columns\":[" ID("null") "," NOTE("null") "]}",
+    "{\"action\":\"I\",\"xid\":900,\"timestamp\":null,\"lsn\":\"0/11\"" TABLE_2 ",\"columns\":[" ID("1") "]}",
+    "{\"action\":\"I\",\"xid\":null" TABLE_2 ",\"columns\":[" ID("\"3\"") "," NOTE("\"\xc3\xa9\"") "]}",
+    "{\"action\":\"I\"" TABLE_2 ",\"columns\":[" ID("4") "," NOTE("\"b\"") "]}",
+    "{\"action\":\"I\"" TABLE_2 ",\"lsn\":\"0/12\",\"columns\":[" ID("4") "," NOTE("\"b\"") "]}",
+    "{\"action\":\"I\"" TABLE_2 ",\"columns\":[" ID("4") "," NOTE("\"b\"") "],\"lsn\":\"0/13\"}",
+    "{\"action\":\"I\"" TABLE_2 ",\"columns\":[" ID("4") "," NOTE("\"b\"") "],\"pk\":[]}",
+    "{\"action\":\"I\",\"schema\":\"s\",\"lsn\":\"0/14\",\"table\":\"t\",\"columns\":[" ID("4") "," NOTE(
+        "\"b\"") "]}",
+    "{\"action\":\"I\",\"origin\":1" TABLE_2 ",\"columns\":[" ID("4") "," NOTE("\"b\"") "]}",
+    "{\"action\":\"I\"" TABLE_2 ",\"columns\":[" NOTE("\"b\"") "," ID("4") "]}",
+    "{\"action\":\"I\"" TABLE_2 ",\"columns\":[" COLUMN("id", "text", "\"4\"") "," NOTE("\"b\"") "]}",
+    "{\"action\":\"I\"" TABLE_2 ",\"columns\":[" COLUMN("id", "bytea", "\"00\"") "," NOTE("\"b\"") "]}",
+    "{\"action\":\"I\"" TABLE_2
+    ",\"columns\":[" ID("4") "," COLUMN("note", "jsonb", "\"{\\\"a\\\":[]}\"") "]}",
+    "{\"action\":\"I\",\"schema\":\"s\",\"table\":\"t[\",\"columns\":[" ID("5") "]}",
+    "{\"action\":\"I\",\"schema\":\"s\",\"table\":\"t[u\",\"columns\":[" ID("5") "]}",
+    "{\"action\":\"I\",\"schema\":\"s\\u0020\",\"table\":\"t\",\"columns\":[" ID("5") "]}",
+    "{\"action\":\"U\"" TABLE_2 ",\"columns\":[" ID("4") "," NOTE("\"b\"") "],\"identity\":[" ID("4") "]}",
+    "{\"action\":\"U\"" TABLE_2 ",\"columns\":[" ID("5") "," NOTE("\"c\"") "],\"identity\":[" ID("4") "]}",
+    "{\"action\":\"U\"" TABLE_2 ",\"columns\":[" ID("5") "],\"identity\":[" ID("4") "," NOTE("\"long\"") "]}",
+    "{\"action\":\"U\"" TABLE_2 ",\"columns\":[" ID("5") "," NOTE("\"c\"") "],\"identity\":[]}",
+    "{\"action\":\"U\"" TABLE_2 ",\"columns\":[" ID("6") "," NOTE("\"c\"") "]}",
+    "{\"action\":\"U\"" TABLE_2 ",\"identity\":[" ID("4") "],\"columns\":[" ID("4") "," NOTE("\"b\"") "]}",
+    "{\"action\":\"D\"" TABLE_2 ",\"identity\":[" ID("4") "]}",
+    "{\"action\":\"D\"" TABLE_2 ",\"identity\":[" ID("7") "," NOTE("null") "]}",
+    "{\"action\":\"T\"" TABLE_2 "}",
+};
+
+/* A blank behind a record keeps it from being read as an earlier one. */
+static void feed_carefully(decoded_text *decoded, const char *record)
+{
+    char text[1024];
+    snprintf(text, sizeof text, "%s ", record);
+    decoded_text_expect(decoded, text, NULL);
+}
+
+static void a_record_that_is_like_an_earlier_one_is_read_as_if_it_were_the_first(void **state)
+{
+    (void)state;
+    const size_t count = sizeof nearly_alike / sizeof nearly_alike[0];
+    for (size_t i = 0; i < count; i++) {
+        for (size_t k = 0; k < count; k++) {
+            const size_t order[] = {i, i, k, k, i, k};
+            decoded_text plain, careful;
+            decoded_text_open(&plain, DP_PLUGIN_WAL2JSON_2);
+            decoded_text_open(&careful, DP_PLUGIN_WAL2JSON_2);
+            plain.lsn = careful.lsn = plain.xid = careful.xid = 0;
+            decoded_text_expect(&plain, "{\"action\":\"B\",\"xid\":900" TIME_2 "}", "");
+            feed_carefully(&careful, "{\"action\":\"B\",\"xid\":900" TIME_2 "}");
+            for (size_t n = 0; n < sizeof order / sizeof order[0]; n++) {
+                feed_carefully(&careful, nearly_alike[order[n]]);
+                decoded_text_expect(&plain, nearly_alike[order[n]], dp_buffer_text(&careful.text));
+            }
+            decoded_text_close(&plain);
+            decoded_text_close(&careful);
+        }
+    }
+}
+
 static void a_change_without_begin_names_the_option(void **state)
 {
     (void)state;
@@ -382,6 +471,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(format_2_rows_become_changes),
         cmocka_unit_test(every_other_shape_of_format_2_is_refused),
+        cmocka_unit_test(after_any_row_a_fault_is_told_as_by_a_fresh_decoder),
+        cmocka_unit_test(a_record_that_is_like_an_earlier_one_is_read_as_if_it_were_the_first),
         cmocka_unit_test(a_change_without_begin_names_the_option),
         cmocka_unit_test(a_commit_ends_at_nextlsn_and_takes_from_begin_what_it_lacks),
         cmocka_unit_test(a_raw_stream_takes_its_positions_from_the_documents),
