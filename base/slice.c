@@ -17,6 +17,7 @@ static char lower(char byte)
 bool dp_slice_equal_ignoring_case(dp_slice left, dp_slice right)
 {
     if (left.length != right.length) return false;
+    if (dp_slice_equal(left, right)) return true; /* most often they are spelled alike */
     for (size_t i = 0; i < left.length; i++) {
         if (lower(left.data[i]) != lower(right.data[i])) return false;
     }

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <pthread.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/random.h>
 
 enum { BLOCK_BYTES = 4096, UUID_BYTES = 16 };
@@ -52,13 +53,13 @@ void dp_uuid_v4(char out[DP_UUID_TEXT_BYTES])
     pool.used += UUID_BYTES;
     bytes[6] = (uint8_t)((bytes[6] & 0x0F) | 0x40);
     bytes[8] = (uint8_t)((bytes[8] & 0x3F) | 0x80);
-    static const uint8_t group_bytes[] = {4, 2, 2, 2, 6};
-    char *to = out;
-    for (size_t group = 0; group < sizeof group_bytes; group++) {
-        if (group > 0) *to++ = '-';
-        dp_hex_encode(bytes, group_bytes[group], to);
-        to += 2 * (size_t)group_bytes[group];
-        bytes += group_bytes[group];
-    }
-    *to = '\0';
+    char hex[2 * UUID_BYTES];
+    dp_hex_encode(bytes, UUID_BYTES, hex);
+    memcpy(out, hex, 8);
+    memcpy(out + 9, hex + 8, 4);
+    memcpy(out + 14, hex + 12, 4);
+    memcpy(out + 19, hex + 16, 4);
+    memcpy(out + 24, hex + 20, 12);
+    out[8] = out[13] = out[18] = out[23] = '-';
+    out[36] = '\0';
 }

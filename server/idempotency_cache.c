@@ -4,10 +4,9 @@
 
 #include "base/sha256.h"
 
-enum { MAX_KEPT_KEY_BYTES = 64, FIRST_BUCKET_COUNT = 256 };
+enum { MAX_KEPT_KEY_BYTES = 64, FIRST_SLOT_COUNT = 256 };
 
 typedef struct dp_idempotency_entry {
-    struct dp_idempotency_entry *bucket_next;
     struct dp_idempotency_entry *used_previous; /* by last use, most recent first; stored entries only */
     struct dp_idempotency_entry *used_next;
     struct dp_idempotency_entry *age_previous; /* by creation, oldest first; stored entries only */
@@ -23,10 +22,18 @@ typedef struct dp_idempotency_entry {
     char key[]; /* at most MAX_KEPT_KEY_BYTES */
 } entry;
 
+/* The hash is here as well, so that a look-up touches no entry but the one that it finds. */
+typedef struct slot {
+    uint64_t hash;
+    entry *item; /* NULL: free */
+} slot;
+
+/* The slots are a hash table with linear probing: an entry lies in the slot that its hash names, or as soon
+ * after it as there was room, with no free slot between. */
 struct dp_idempotency_cache {
-    entry **buckets;
-    size_t bucket_count; /* a power of two */
-    size_t total;        /* stored and in flight */
+    slot *slots;
+    size_t slot_count; /* a power of two */
+    size_t total;      /* stored and in flight */
     entry *most_recent;
     entry *least_recent;
     entry *oldest;
@@ -50,13 +57,13 @@ dp_idempotency_cache *dp_idempotency_cache_new(uint32_t max_entries, int64_t ttl
 {
     dp_idempotency_cache *cache = calloc(1, sizeof *cache);
     if (cache == NULL) return NULL;
-    cache->bucket_count = FIRST_BUCKET_COUNT;
-    cache->buckets = calloc(cache->bucket_count, sizeof(entry *));
+    cache->slot_count = FIRST_SLOT_COUNT;
+    cache->slots = calloc(cache->slot_count, sizeof(slot));
     cache->sha256 = dp_sha256_new();
     cache->max_entries = max_entries;
     cache->ttl_us = ttl_us;
     memcpy(cache->hash_key, key, sizeof cache->hash_key);
-    if (cache->buckets == NULL || cache->sha256 == NULL) {
+    if (cache->slots == NULL || cache->sha256 == NULL) {
         dp_idempotency_cache_free(cache);
         return NULL;
     }
@@ -66,14 +73,10 @@ dp_idempotency_cache *dp_idempotency_cache_new(uint32_t max_entries, int64_t ttl
 void dp_idempotency_cache_free(dp_idempotency_cache *cache)
 {
     if (cache == NULL) return;
-    for (size_t i = 0; cache->buckets != NULL && i < cache->bucket_count; i++) {
-        for (entry *at = cache->buckets[i]; at != NULL;) {
-            entry *next = at->bucket_next;
-            free(at);
-            at = next;
-        }
+    for (size_t i = 0; cache->slots != NULL && i < cache->slot_count; i++) {
+        free(cache->slots[i].item);
     }
-    free(cache->buckets);
+    free(cache->slots);
     dp_sha256_free(cache->sha256);
     free(cache);
 }
@@ -93,39 +96,52 @@ static bool make_key(dp_idempotency_cache *cache, dp_slice id, cache_key *key)
     return true;
 }
 
-static entry **bucket_of(const dp_idempotency_cache *cache, uint64_t hash)
+static size_t home_of(const dp_idempotency_cache *cache, uint64_t hash)
 {
-    return &cache->buckets[hash & (cache->bucket_count - 1)];
+    return hash & (cache->slot_count - 1);
+}
+
+static size_t slot_after(const dp_idempotency_cache *cache, size_t at)
+{
+    return (at + 1) & (cache->slot_count - 1);
 }
 
 static entry *find(const dp_idempotency_cache *cache, const cache_key *key)
 {
-    for (entry *at = *bucket_of(cache, key->hash); at != NULL; at = at->bucket_next) {
-        if (at->hash == key->hash && at->is_digest == key->is_digest &&
-            dp_slice_equal(dp_slice_make(at->key, at->key_length), key->bytes))
-            return at;
+    for (size_t at = home_of(cache, key->hash); cache->slots[at].item != NULL; at = slot_after(cache, at)) {
+        entry *item = cache->slots[at].item;
+        if (cache->slots[at].hash == key->hash && item->is_digest == key->is_digest &&
+            dp_slice_equal(dp_slice_make(item->key, item->key_length), key->bytes))
+            return item;
     }
     return NULL;
 }
 
-/* A table that could not grow stays correct, only slower. */
-static void grow_buckets(dp_idempotency_cache *cache)
+static void put_into_slot(dp_idempotency_cache *cache, entry *item)
 {
-    if (cache->total < cache->bucket_count) return;
-    size_t count = cache->bucket_count * 2;
-    entry **buckets = calloc(count, sizeof(entry *));
-    if (buckets == NULL) return;
-    for (size_t i = 0; i < cache->bucket_count; i++) {
-        for (entry *at = cache->buckets[i]; at != NULL;) {
-            entry *next = at->bucket_next;
-            at->bucket_next = buckets[at->hash & (count - 1)];
-            buckets[at->hash & (count - 1)] = at;
-            at = next;
-        }
+    size_t at = home_of(cache, item->hash);
+    while (cache->slots[at].item != NULL) {
+        at = slot_after(cache, at);
     }
-    free(cache->buckets);
-    cache->buckets = buckets;
-    cache->bucket_count = count;
+    cache->slots[at] = (slot){item->hash, item};
+}
+
+/* Whether there is room for one more. A table that could not grow stays correct, only slower, until the last
+ * slot but one is taken. */
+static bool make_room(dp_idempotency_cache *cache)
+{
+    if (cache->total < cache->slot_count / 2) return true;
+    size_t count = cache->slot_count;
+    slot *before = cache->slots;
+    slot *slots = calloc(count * 2, sizeof(slot));
+    if (slots == NULL) return cache->total + 1 < count;
+    cache->slots = slots;
+    cache->slot_count = count * 2;
+    for (size_t i = 0; i < count; i++) {
+        if (before[i].item != NULL) put_into_slot(cache, before[i].item);
+    }
+    free(before);
+    return true;
 }
 
 static void unlink_used(dp_idempotency_cache *cache, entry *item)
@@ -156,13 +172,26 @@ static void unlink_age(dp_idempotency_cache *cache, entry *item)
     *(item->age_next == NULL ? &cache->youngest : &item->age_next->age_previous) = item->age_previous;
 }
 
-static void remove_from_bucket(dp_idempotency_cache *cache, entry *item)
+/* Those that follow without a gap move up, unless they would come before their own slot. */
+static void close_gap(dp_idempotency_cache *cache, size_t gap)
 {
-    entry **link = bucket_of(cache, item->hash);
-    while (*link != item) {
-        link = &(*link)->bucket_next;
+    size_t mask = cache->slot_count - 1;
+    for (size_t at = slot_after(cache, gap); cache->slots[at].item != NULL; at = slot_after(cache, at)) {
+        size_t from_home = (at - home_of(cache, cache->slots[at].hash)) & mask;
+        if (from_home < ((at - gap) & mask)) continue;
+        cache->slots[gap] = cache->slots[at];
+        gap = at;
     }
-    *link = item->bucket_next;
+    cache->slots[gap].item = NULL;
+}
+
+static void forget(dp_idempotency_cache *cache, entry *item)
+{
+    size_t at = home_of(cache, item->hash);
+    while (cache->slots[at].item != item) {
+        at = slot_after(cache, at);
+    }
+    close_gap(cache, at);
     cache->total--;
     free(item);
 }
@@ -172,7 +201,7 @@ static void remove_stored(dp_idempotency_cache *cache, entry *item)
     unlink_used(cache, item);
     unlink_age(cache, item);
     cache->counts.entries--;
-    remove_from_bucket(cache, item);
+    forget(cache, item);
 }
 
 static void evict_to(dp_idempotency_cache *cache, uint32_t max_entries)
@@ -203,17 +232,14 @@ void dp_idempotency_cache_configure(dp_idempotency_cache *cache, uint32_t max_en
 
 static entry *add_in_flight(dp_idempotency_cache *cache, const cache_key *key, dp_idempotency_waiter *leader)
 {
-    entry *item = calloc(1, sizeof *item + key->bytes.length);
+    entry *item = make_room(cache) ? calloc(1, sizeof *item + key->bytes.length) : NULL;
     if (item == NULL) return NULL;
     item->hash = key->hash;
     item->is_digest = key->is_digest;
     item->key_length = (uint8_t)key->bytes.length;
     memcpy(item->key, key->bytes.data, key->bytes.length);
     item->leader = leader;
-    grow_buckets(cache);
-    entry **bucket = bucket_of(cache, key->hash);
-    item->bucket_next = *bucket;
-    *bucket = item;
+    put_into_slot(cache, item);
     cache->total++;
     cache->counts.in_flight++;
     return item;
@@ -285,7 +311,7 @@ dp_idempotency_waiter *dp_idempotency_cache_finish(dp_idempotency_cache *cache, 
         dp_idempotency_cache_expire(cache, now_us, 1);
         evict_to(cache, cache->max_entries);
         /* A full cache evicts one entry for each new one: the next one's place is in memory by then. */
-        __builtin_prefetch(bucket_of(cache, cache->least_recent->hash));
+        __builtin_prefetch(&cache->slots[home_of(cache, cache->least_recent->hash)]);
         __builtin_prefetch(cache->least_recent->used_previous);
     }
     return followers;
@@ -303,7 +329,7 @@ dp_idempotency_waiter *dp_idempotency_cache_abandon(dp_idempotency_cache *cache,
     dp_idempotency_waiter *heir = item->followers;
     if (heir == NULL) {
         cache->counts.in_flight--;
-        remove_from_bucket(cache, item);
+        forget(cache, item);
         return NULL;
     }
     unjoin(item, heir);

@@ -113,6 +113,35 @@ static void a_smaller_size_evicts_at_once(void **state)
     dp_idempotency_cache_free(cache);
 }
 
+/* Against a list in order of use: what is evicted leaves its slot to those that lay behind it. */
+static void finds_what_a_plain_list_would_after_many_evictions(void **state)
+{
+    (void)state;
+    enum { ENTRIES = 100, IDS = 150 };
+    static int used[ENTRIES]; /* most recent first */
+    int count = 0;
+    uint32_t random = 1;
+    dp_idempotency_cache *cache = new_cache(ENTRIES);
+    for (int i = 0; i < 20000; i++) {
+        random = random * 1664525 + 1013904223;
+        int id = (int)(random >> 8) % IDS;
+        int at = 0;
+        while (at < count && used[at] != id) {
+            at++;
+        }
+        char text[16];
+        snprintf(text, sizeof text, "%d", id);
+        const char *expected = at < count ? text : "";
+        assert_string_equal(look(cache, text, 0), expected);
+        if (at == count) store(cache, text, text, 0);
+        if (at == count && count < ENTRIES) count++;
+        if (at == ENTRIES) at--;
+        memmove(used + 1, used, (size_t)at * sizeof *used);
+        used[0] = id;
+    }
+    dp_idempotency_cache_free(cache);
+}
+
 static void those_who_join_get_the_leaders_value_in_order(void **state)
 {
     (void)state;
@@ -177,6 +206,7 @@ int main(void)
         cmocka_unit_test(age_counts_from_creation_not_from_use),
         cmocka_unit_test(expires_the_oldest_first_and_only_so_many),
         cmocka_unit_test(a_smaller_size_evicts_at_once),
+        cmocka_unit_test(finds_what_a_plain_list_would_after_many_evictions),
         cmocka_unit_test(those_who_join_get_the_leaders_value_in_order),
         cmocka_unit_test(the_first_who_joined_leads_when_the_leader_gives_up),
         cmocka_unit_test(a_leader_without_followers_leaves_nothing_behind),
