@@ -26,7 +26,8 @@ run retention_postgres python3 bench/retention_postgres.py "$dpone"
 run path python3 bench/bench_path.py "$dpone"
 run in_flight python3 bench/bench_in_flight.py "$dpone" --rounds 1
 run client "$build/bench/bench_client" 1
-run server env ROUNDS=1 bench/bench_server.sh "$build" 2
+run server bench/bench_server.sh "$build" 2
+run health python3 bench/bench_health.py "$dpone"
 run end_to_end python3 bench/bench_end_to_end.py "$dpone" 100000
 run replay env DPONE_BINARY="$PWD/$dpone" python3 bench/bench_replay.py
 run follow env DPONE_BINARY="$PWD/$dpone" python3 bench/bench_follow.py
