@@ -216,8 +216,7 @@ class Concurrency(unittest.TestCase):
             try:
                 for connection in slow:
                     connection.request("GET", "/msg?delay=30000")
-                while in_queue(saturated) < 20:
-                    pass
+                wait_until(lambda: in_queue(saturated) == 20, "20 requests in the queue")
                 times = [(probe(saturated), probe(idle)) for _ in range(50)]
                 self.assertEqual(in_queue(saturated), 20, "saturated until the end")
             finally:
