@@ -29,7 +29,7 @@ class VerifySourceTest(unittest.TestCase):
         cls.pg.psql("CREATE TABLE orders (id bigint PRIMARY KEY, note text, amount numeric(10,2));"
                     "CREATE TABLE plain (note text); ALTER TABLE plain REPLICA IDENTITY FULL;"
                     "CREATE PUBLICATION dpone FOR TABLE orders, plain;")
-        cls.pg.require_wal2json()
+        cls.pg.require_plugin("wal2json")
         for slot, plugin in (("dpone", "pgoutput"), ("kept", "pgoutput"), ("text", "test_decoding"), ("json", "wal2json")):
             cls.pg.psql(f"SELECT pg_create_logical_replication_slot('{slot}', '{plugin}')")
         for turn in range(30):
