@@ -112,6 +112,43 @@ static void many_requests_use_one_connection(void **state)
     peer_stop(server);
 }
 
+static void redirect_from_or_echo(peer *self, unsigned number, const char *request, peer_reply *reply)
+{
+    if (strncmp(request, "GET /from ", 10) == 0) {
+        peer_say_status(reply, 302, "Location: to\r\n", "");
+    } else {
+        echo_request(self, number, request, reply);
+    }
+}
+
+static void a_connection_that_is_used_again_asks_for_what_is_wanted_now(void **state)
+{
+    (void)state;
+    const struct {
+        const char *url;
+        const char *asks; /* NULL: libcurl cannot use the URL */
+    } rows[] = {
+        {"/one", "GET /one "}, {"/two?x=1", "GET /two?x=1 "}, {"/from", "GET /to "},
+        {"/from", "GET /to "}, {"http://[zz]/", NULL},        {"/two?x=1", "GET /two?x=1 "},
+        {"/", "GET / "},       {"/from", "GET /to "},         {"/one#part", "GET /one "},
+    };
+    peer *server = peer_start(redirect_from_or_echo, NULL);
+    dp_client_config config = quick_config(server);
+    dp_client *client = new_client(&config);
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        dp_client_response response = DP_CLIENT_RESPONSE_INIT;
+        dp_error error = DP_ERROR_INIT;
+        dp_status status = dp_client_get(client, rows[i].url, &response, &error);
+        assert_int_equal(response.kind, rows[i].asks == NULL ? DP_CLIENT_UNUSABLE_REQUEST : DP_CLIENT_OK);
+        if (status == DP_STATUS_OK && !dp_slice_starts_with(response.body, dp_slice_of_text(rows[i].asks)))
+            fail_msg("%s asks %.30s", rows[i].url, response.body.data);
+        dp_client_response_release(&response);
+    }
+    assert_int_equal(server->request_count, 8 + 3); /* each redirect is two */
+    dp_client_free(client);
+    peer_stop(server);
+}
+
 static void one_request_id_serves_all_attempts_of_an_operation(void **state)
 {
     (void)state;
@@ -1099,6 +1136,7 @@ int main(void)
         cmocka_unit_test(see_other_goes_on_as_get_and_the_other_redirects_keep_the_method),
         cmocka_unit_test(a_reply_has_status_fields_body_and_attempts),
         cmocka_unit_test(many_requests_use_one_connection),
+        cmocka_unit_test(a_connection_that_is_used_again_asks_for_what_is_wanted_now),
         cmocka_unit_test(one_request_id_serves_all_attempts_of_an_operation),
         cmocka_unit_test(an_exhausted_operation_reports_the_last_error),
         cmocka_unit_test(the_last_of_different_errors_is_the_one_that_is_told),

@@ -2,6 +2,7 @@
  * never runs ahead of what it holds. */
 #include "tests/unit/support/cmocka_includes.h"
 
+#include "base/clock.h"
 #include "cdc/batch_reader.h"
 #include "services/cdc_run.h"
 #include "tests/unit/support/pgoutput_message.h"
@@ -436,7 +437,9 @@ static void a_sink_that_fails_gets_the_same_batch_until_it_takes_it(void **state
     f->steps[0] = FAIL_TRANSPORT;
     f->steps[1] = ANSWER_503;
     f->step_count = 2;
+    int64_t begun_us = dp_clock_monotonic_us();
     assert_run(f, DP_STATUS_OK);
+    assert_true(dp_clock_monotonic_us() - begun_us >= 1500000); /* half a second, then a whole one */
     assert_int_equal(f->submit_count, 3);
     assert_int_equal(f->stored_events, 2);
     assert_int_equal(f->saved.value, 0x1000);
