@@ -191,11 +191,10 @@ class RunTest(unittest.TestCase):
         path = self.path("notes.csv", notes([[10]]))
         run = self.start(path, "--unique-key", "public.notes=id", "--batch-wait-ms", "10", *options)
         self.wait_for_events(1)
-        port = self.server.port
         self.server.stop()
         with open(path, "ab") as out:
             out.write(notes(later, first=1))
-        self.server.flags = ["--port", str(port), *flags]
+        self.server.flags = list(flags)
         self.server.start()
         return run, [json.loads(line) for line in pipeline.decode(path, "--unique-key", "public.notes=id")]
 

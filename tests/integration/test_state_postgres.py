@@ -14,6 +14,7 @@ import time
 import unittest
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+import test_batch_order  # noqa: E402
 import test_ingest  # noqa: E402
 from support import pipeline  # noqa: E402
 from support.batch import Batch, transaction  # noqa: E402
@@ -590,6 +591,42 @@ class SeveralServersTest(unittest.TestCase):
             accepted = {reply[2]["accepted"] for reply in replies if reply[0] == 200}
             self.assertEqual(accepted, {200})  # one stores it, the others repeat its receipt
         self.assertEqual(len(stored(schema)), 7 * 200)
+
+    def test_batches_in_flight_to_two_servers_are_stored_in_the_senders_order(self):
+        schema = new_schema()
+        servers = start_servers(self, 2, state_dsn(schema))
+        batches = test_batch_order.chain(12)
+        senders = [test_batch_order.Sender(servers[n % 2], batches[n], batches[n - 1] if n > 0 else None) for n in reversed(range(12))]
+        for sender in senders:
+            sender.join(60)
+        self.assertEqual([sender.answer and sender.answer[0] for sender in senders], [200] * 12)
+        held = [json.loads(line) for line in pipeline.journal(servers[0].url)]
+        self.assertEqual([line["end_position"] for line in held if line.get("type") == "commit"],
+                         [f"0/{0x1000 * n:X}" for n in range(1, 13)])
+
+    def test_a_run_with_batches_in_flight_outlives_the_death_of_one_of_two_servers(self):
+        capture = pipeline.capture("main/pgoutput.csv")
+        wanted = [json.loads(line) for line in pipeline.decode(capture)]
+        schema = new_schema()
+        servers = start_servers(self, 2, state_dsn(schema))
+        with Nginx([server.port for server in servers]) as nginx:
+            run = subprocess.Popen(pipeline.run_command(f"http://127.0.0.1:{nginx.port}", capture, "--until-end", "--batch-events", "3",
+                                                        "--batches-in-flight", "4"), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+            self.addCleanup(run.stderr.close)
+            self.addCleanup(run.wait)
+            self.addCleanup(run.kill)
+            victim = 0
+            while run.poll() is None and victim < 2:
+                before = len(pipeline.journal(servers[1 - victim % 2].url))
+                servers[victim % 2].stop(9)
+                while run.poll() is None and len(pipeline.journal(servers[1 - victim % 2].url)) <= before:
+                    time.sleep(0.01)  # the other one goes on alone
+                servers[victim % 2].start()
+                victim += 1
+            self.assertEqual(run.wait(120), 0, run.stderr.read())
+        self.assertGreater(victim, 0)
+        self.assertEqual([json.loads(line) for line in pipeline.journal(servers[0].url)], wanted)
+        self.assertEqual(len(stored(schema)), sum("event_id" in line for line in wanted))
 
     def test_an_offset_never_goes_back_through_another_server(self):
         schema = new_schema()
