@@ -42,6 +42,7 @@ enum {
     STREAM_BLOCK_BYTES = 65536,
     LONGEST_POLL_MS = 1000,
     DRAIN_US = 100000,
+    BODY_LOOK_US = 250000, /* how often it is looked whether the sender of a body is still there */
     /* Above this many connections a thread ends each after its answer: an idle one that has been used holds
      * all of its memory, one that has not holds next to nothing. */
     CROWDED_CONNECTIONS = 2048,
@@ -645,13 +646,34 @@ static void *begin_request(void *context, const char *uri, struct MHD_Connection
     return request;
 }
 
+static bool reads_body(const connection *owner)
+{
+    const dp_http_request *request = owner->request;
+    return request != NULL && request->headers_seen && request->response == NULL && request->status == 0;
+}
+
+/* A body whose sender is gone never becomes whole. libmicrohttpd waits for the next edge of epoll when it got
+ * fewer bytes than it had room for, and so never sees an end that came together with these bytes. */
+static bool has_lost_its_sender(const connection *owner)
+{
+    char byte;
+    return reads_body(owner) && recv(owner->file, &byte, 1, MSG_PEEK | MSG_DONTWAIT) == 0;
+}
+
+static int64_t next_look_us(const connection *owner)
+{
+    int64_t look_us = owner->loop->now_us + BODY_LOOK_US;
+    return reads_body(owner) && look_us < owner->deadline_us ? look_us : owner->deadline_us;
+}
+
 static void set_phase(connection *owner, bool tracked, int64_t timeout_us)
 {
     owner->is_tracked = tracked;
     owner->deadline_us = owner->loop->now_us + timeout_us;
     /* The timer is only pulled forward; when it comes too early it is set again. */
-    if (tracked && (owner->timer.place == 0 || owner->timer.at_us > owner->deadline_us))
-        dp_timer_heap_set(&owner->loop->timers, &owner->timer, owner->deadline_us);
+    int64_t at_us = next_look_us(owner);
+    if (tracked && (owner->timer.place == 0 || owner->timer.at_us > at_us))
+        dp_timer_heap_set(&owner->loop->timers, &owner->timer, at_us);
 }
 
 static enum MHD_Result after_handler(dp_http_request *request)
@@ -826,8 +848,11 @@ static void expire_connection(connection *owner)
         const dp_http_handlers *handlers = &loop->server->handlers;
         handlers->on_connection_timeout(handlers->context);
         shutdown(owner->file, SHUT_RDWR); /* MHD sees the end and closes */
+    } else if (owner->is_tracked && has_lost_its_sender(owner)) {
+        owner->is_tracked = false;
+        shutdown(owner->file, SHUT_RDWR);
     } else if (owner->is_tracked) {
-        dp_timer_heap_set(&loop->timers, &owner->timer, owner->deadline_us);
+        dp_timer_heap_set(&loop->timers, &owner->timer, next_look_us(owner));
     }
     /* Otherwise the next phase sets it again. */
 }

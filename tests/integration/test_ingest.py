@@ -3,6 +3,8 @@ acknowledged in any refusal."""
 import itertools
 import json
 import os
+import signal
+import socket
 import sqlite3
 import subprocess
 import sys
@@ -13,6 +15,7 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from support import pipeline  # noqa: E402
 from support.batch import Batch, commit, event, text, transaction  # noqa: E402
 from support.dpone_server import DponeServer  # noqa: E402
+from support.patience import wait_until  # noqa: E402
 
 
 class IngestTest(unittest.TestCase):
@@ -182,11 +185,17 @@ class IngestTest(unittest.TestCase):
         batch = Batch(transaction(900, "0/1000", 2), "0/1000")
         head = (f"POST /v1/pipelines/orders/batches HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/x-ndjson\r\n"
                 f"Idempotency-Key: a\r\nContent-Length: {len(batch.body)}\r\n\r\n").encode()
-        import socket
-        with socket.create_connection(("127.0.0.1", self.server.port)) as connection:
-            connection.sendall(head + batch.body[:-1])
-        self.accept(batch)
-        self.assertEqual(len(self.journal()), 3)
+        for together in (False, True):  # what was sent and its end are seen at once
+            if together:
+                self.server.process.send_signal(signal.SIGSTOP)
+            with socket.create_connection(("127.0.0.1", self.server.port)) as connection:
+                connection.sendall(head + batch.body[:-1])
+            if together:
+                self.server.process.send_signal(signal.SIGCONT)
+            self.accept(batch)
+            self.assertEqual(len(self.journal()), 3)
+            # Nor is it waited for until its time is over, which is after a minute.
+            wait_until(lambda: self.server.metric("dpone_connections") == 1, "the end of the connection", 45)
 
     def test_damaged_lines_are_named(self):
         lines = transaction(900, "0/1000", 2)
