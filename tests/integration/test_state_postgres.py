@@ -21,6 +21,7 @@ from support.batch import Batch, transaction  # noqa: E402
 from support.cutting_proxy import CuttingProxy  # noqa: E402
 from support.legacy import check_legacy_poison, legacy_poison  # noqa: E402
 from support.dpone_server import DponeServer  # noqa: E402
+from support.patience import wait_until  # noqa: E402
 from support.postgres import PostgresServer  # noqa: E402
 
 LONG = os.environ.get("DPONE_LONG_TESTS") == "1"
@@ -71,16 +72,16 @@ class RulesTest(test_ingest.IngestTest):
 
     def test_a_locked_store_is_503_with_retry_after(self):
         self.accept(Batch(transaction(900, "0/1000", 1), "0/1000"))
-        lock = threading.Thread(target=postgres.psql, args=(
-            f"BEGIN; SELECT 1 FROM {self.schema}.dpone_stream FOR UPDATE; SELECT pg_sleep(8); ROLLBACK",))
-        lock.start()
-        while postgres.query_value("SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep'") == "0":
-            time.sleep(0.05)
+        holder = subprocess.Popen(postgres.psql_command(), stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=postgres.environment())
+        holder.stdin.write(f"BEGIN; SELECT 'locked' FROM {self.schema}.dpone_stream FOR UPDATE;\n".encode())
+        holder.stdin.flush()
+        while b"locked" not in holder.stdout.readline():
+            pass
         batch = Batch(transaction(901, "0/2000", 1), "0/2000")
         status, headers, body = batch.send(self.server)
         self.assertEqual((status, body["code"]), (503, "store_busy"), body)
         self.assertGreater(int(headers["Retry-After"]), 0)
-        lock.join()
+        holder.communicate(b"ROLLBACK;\n")
         self.accept(batch)
 
     def test_a_full_store_is_503_and_nothing_is_acknowledged(self):
@@ -786,7 +787,7 @@ class FailoverTest(unittest.TestCase):
                    "?target_session_attrs=read-write")
             servers = start_servers(self, 2, dsn)
             sender = Sender(servers, "orders", 3)
-            half = threading.Event()
+            half, stopped = threading.Event(), threading.Event()
             failures = []
 
             def run():
@@ -796,6 +797,8 @@ class FailoverTest(unittest.TestCase):
                         sender.deliver(transaction(900 + number, end, 20), end)
                         if number == 60:
                             half.set()
+                        if number == 150:  # the rest is for the other one
+                            stopped.wait(120)
                 except Exception as failure:
                     failures.append(failure)
                 half.set()
@@ -804,6 +807,8 @@ class FailoverTest(unittest.TestCase):
             thread.start()
             half.wait()
             primary.stop("immediate")
+            stopped.set()
+            wait_until(lambda: 503 in sender.replies or failures, "a batch that finds no primary")
             standby.psql("SELECT pg_promote()")
             thread.join()
             self.assertEqual(failures, [])

@@ -24,12 +24,15 @@ class CuttingProxy:
         self.refusing = False
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port = self._listener.getsockname()[1]
-        threading.Thread(target=self._accept, daemon=True).start()
+        self._acceptor = threading.Thread(target=self._accept, daemon=True)
+        self._acceptor.start()
 
     def __enter__(self):
         return self
 
     def __exit__(self, *_):
+        self._listener.shutdown(socket.SHUT_RDWR)  # closing alone does not end an accept()
+        self._acceptor.join()
         self._listener.close()
         self.cut_all()
 

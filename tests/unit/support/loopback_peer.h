@@ -24,6 +24,7 @@ typedef struct peer_reply {
     char bytes[PEER_REPLY_BYTES];
     size_t length;
     unsigned delay_ms;
+    bool (*may_go)(peer *self); /* it is held back until this says so, or for a minute; NULL: it is not */
     bool close_after;
 } peer_reply;
 
@@ -96,10 +97,14 @@ static bool peer_serve_one(peer *self, int fd, char *request, peer_reply *reply)
     if (++self->busy_count > self->most_busy_count) self->most_busy_count = self->busy_count;
     reply->length = 0;
     reply->delay_ms = 0;
+    reply->may_go = NULL;
     reply->close_after = false;
     self->function(self, number, request, reply);
     pthread_mutex_unlock(&self->lock);
     if (reply->delay_ms > 0) usleep(reply->delay_ms * 1000);
+    for (unsigned i = 0; i < 60000 && reply->may_go != NULL && !reply->may_go(self); i++) {
+        usleep(1000);
+    }
     pthread_mutex_lock(&self->lock);
     self->busy_count--;
     pthread_mutex_unlock(&self->lock);
