@@ -3,6 +3,8 @@
  * never used: what they return is gone from the slot before anyone has stored it.
  *
  * A peek always begins at the slot's position, so the next one waits until the one before is confirmed.
+ * Nobody holds the slot in between: each peek tells where the slot stood when it was done, before its rows
+ * are delivered, so that what another consumer took away is not passed over.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -61,8 +63,11 @@ static void put_publication(dp_buffer *out, const char *name)
 static void build_peek(const sql_source *source, const char *bounds, dp_buffer *sql)
 {
     bool is_binary = source->link.plugin == DP_PLUGIN_PGOUTPUT;
-    dp_buffer_append_format(sql, "SELECT lsn, xid, data FROM pg_logical_slot_peek_%schanges(",
-                            is_binary ? "binary_" : "");
+    /* The subquery runs when the first row is put out, and so after the whole peek. */
+    dp_buffer_append_text(sql, "SELECT lsn, xid, data, (SELECT confirmed_flush_lsn FROM pg_replication_slots "
+                               "WHERE slot_name = ");
+    dp_sql_put_literal(sql, dp_slice_of_text(source->slot));
+    dp_buffer_append_format(sql, ") FROM pg_logical_slot_peek_%schanges(", is_binary ? "binary_" : "");
     dp_sql_put_literal(sql, dp_slice_of_text(source->slot));
     dp_buffer_append_format(sql, ", %s", bounds);
     const dp_plugin_option *option = dp_plugin_options(source->link.plugin, !source->is_plain);
@@ -89,6 +94,29 @@ static dp_status decode_bytes(sql_source *source, dp_slice text, dp_slice *data,
         return dp_error_set(error, DP_STATUS_DATA, "the source's data column is not hexadecimal bytea");
     *data = (dp_slice){source->bytes.data, (text.length - 2) / 2};
     return DP_STATUS_OK;
+}
+
+/* BLOCKED when the slot stands past what was confirmed: what lies between was not in the peek. */
+static dp_status check_slot(const sql_source *source, const dp_postgres_slot *slot, dp_error *error)
+{
+    const dp_postgres_link *link = &source->link;
+    if (link->options.on_copy) return DP_STATUS_OK; /* nobody else knows the copy */
+    return dp_postgres_check_offset(slot, link->options.slot, link->has_position, link->position, error);
+}
+
+static dp_status check_first_row(const sql_source *source, const dp_postgres_rows *row, dp_error *error)
+{
+    dp_postgres_slot slot = {.exists = true};
+    slot.has_confirmed = dp_lsn_parse(dp_postgres_value(row, 0, 3), &slot.confirmed);
+    return check_slot(source, &slot, error);
+}
+
+/* A peek without rows tells nothing of the slot. */
+static dp_status check_after_empty_peek(const sql_source *source, dp_error *error)
+{
+    dp_postgres_slot slot;
+    dp_status status = dp_postgres_read_slot(source->link.session, source->slot, &slot, error);
+    return status == DP_STATUS_OK ? check_slot(source, &slot, error) : status;
 }
 
 static dp_status deliver(sql_source *source, const dp_postgres_rows *row, const dp_record_sink *sink,
@@ -130,12 +158,13 @@ static dp_status peek(sql_source *source, const dp_record_sink *sink, size_t *ro
     while (status == DP_STATUS_OK) {
         dp_postgres_rows *row;
         status = dp_postgres_rows_next(source->link.session, &row, error);
-        if (status != DP_STATUS_OK || row == NULL) return status;
-        ++*row_count;
-        status = deliver(source, row, sink, is_sink_fault, error);
+        if (status != DP_STATUS_OK) return status;
+        if (row == NULL) break;
+        if (++*row_count == 1) status = check_first_row(source, row, error);
+        if (status == DP_STATUS_OK) status = deliver(source, row, sink, is_sink_fault, error);
         dp_postgres_rows_free(row);
     }
-    return status;
+    return status == DP_STATUS_OK && *row_count == 0 ? check_after_empty_peek(source, error) : status;
 }
 
 /* --- the interface

@@ -18,7 +18,7 @@ from support.dpone import BINARY as DPONE  # noqa: E402
 from support.downstream import Downstream  # noqa: E402
 from support.dpone_server import DponeServer  # noqa: E402
 from support.pipeline import lsn  # noqa: E402
-from support.postgres import PostgresServer, major_version, since  # noqa: E402
+from support.postgres import PostgresError, PostgresServer, major_version, since  # noqa: E402
 
 NOW = ["--offset-interval-ms", "0", "--batch-wait-ms", "20"]
 
@@ -97,6 +97,28 @@ class SourceTest(unittest.TestCase):
         self.assert_blocked("source.slot_", name)
         holder.stdin.write(b"ROLLBACK;\n")
         holder.communicate()
+
+    def test_a_slot_that_someone_else_reads_between_two_peeks(self):
+        """Over SQL nobody holds the slot, and a peek begins where it is without a word."""
+        name = self.slot()
+        command = live.run_command(self.pg, self.journal.url, name, name, *NOW, "--transport", "sql")
+        reader = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+        self.addCleanup(reader.stderr.close)
+        self.addCleanup(reader.kill)
+        self.insert()
+        wait_for("the row", lambda: len(live.journal(self.journal.url, name)) == 1)
+        deadline = time.monotonic() + 60
+        while reader.poll() is None and time.monotonic() < deadline:
+            type(self).next_id += 1
+            self.pg.psql(f"INSERT INTO t VALUES ({self.next_id}, 'taken')")
+            try:
+                self.pg.psql(f"SELECT count(*) FROM pg_logical_slot_get_binary_changes('{name}', NULL, NULL, 'proto_version', '1', 'publication_names', 'dpone')")
+            except PostgresError:
+                pass  # the reader peeks at the moment
+        self.assertEqual(reader.wait(10), 1)
+        self.assertIn("source.slot_", reader.stderr.read())
+        rows = [int(change[4]["id"]) for _, _, changes in live.journal(self.journal.url, name) for change in changes]
+        self.assertEqual(rows, list(range(rows[0], rows[0] + len(rows))))  # perhaps not all, but none left out
 
     def test_a_slot_that_was_dropped_and_created_again(self):
         name = self.slot()
