@@ -245,6 +245,33 @@ static dp_status insert_arrays(dp_pg_session *session, int64_t stream_id, const 
     return status;
 }
 
+/* --- alone --- */
+
+/* Setting up eleven arrays costs more than a single row. */
+static dp_status insert_alone(dp_pg_session *session, int64_t stream_id, event_cursor cursor, dp_error *error)
+{
+    int64_t number;
+    const dp_event *event = next_event(&cursor, &number);
+    dp_pg_params params = {.count = 0};
+    dp_pg_add_i64(&params, stream_id);
+    dp_pg_add_i64(&params, number);
+    if (event->has_sequence) {
+        dp_pg_add_i64(&params, (int64_t)event->sequence);
+    } else {
+        dp_pg_add_null(&params);
+    }
+    dp_pg_add_i16(&params, (int16_t)event->operation);
+    dp_pg_add_bytes(&params, event->id.bytes, sizeof event->id.bytes);
+    dp_pg_add_text(&params, event->source_schema);
+    dp_pg_add_text(&params, event->source_table);
+    dp_pg_add_text(&params, event->position);
+    dp_pg_add_text(&params, event->data);
+    dp_pg_add_text(&params, event->before);
+    dp_pg_add_text(&params, event->unchanged);
+    dp_pg_add_text(&params, event->metadata);
+    return dp_pg_queue(session, DP_PG_EVENT_INSERT, &params, error);
+}
+
 /* --- by COPY --- */
 
 static void put_row(dp_buffer *out, int64_t stream_id, int64_t number, const dp_event *event)
@@ -321,6 +348,7 @@ dp_status dp_pg_events_insert(dp_store *store, int64_t stream_id, const dp_event
         if (status != DP_STATUS_OK) return status;
         count += runs[i].count;
     }
+    if (count == 1) return insert_alone(session, stream_id, (event_cursor){.run = runs}, error);
     if (count <= ARRAYS_MOST_COUNT && bytes <= ARRAYS_MOST_BYTES)
         return insert_arrays(session, stream_id, runs, count, error);
     return copy_runs(session, stream_id, runs, run_count, error);

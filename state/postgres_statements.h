@@ -86,6 +86,9 @@
     X(EVENTS_FIRST,                                                                                          \
       "SELECT event_number FROM dpone_event WHERE stream_id = $1::bigint AND "                               \
       "event_number >= $2::bigint AND event_number < $3::bigint ORDER BY event_number LIMIT 1")              \
+    X(EVENT_INSERT, "INSERT INTO dpone_event (stream_id, " DP_PG_EVENT_COLUMNS ") VALUES ($1::bigint, "      \
+                    "$2::bigint, $3::bigint, $4::smallint, $5::bytea, $6::text, $7::text, $8::text, "        \
+                    "$9::text, $10::text, $11::text, $12::text)")                                            \
     /* An array that is NULL has no rows; the text at the end stands in for it. */                           \
     X(EVENTS_INSERT,                                                                                         \
       "INSERT INTO dpone_event (stream_id, " DP_PG_EVENT_COLUMNS ") SELECT $1::bigint, a, b, c, d, "         \
