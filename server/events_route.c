@@ -3,6 +3,8 @@
 #include "server/events_stream.h"
 #include "server/v1_job.h"
 
+enum { LOOK_INTERVAL_US = 1000000 };
+
 static void respond_nothing(dp_exchange *exchange)
 {
     dp_http_response response = {.status = 200};
@@ -81,6 +83,14 @@ static bool read_wait(dp_exchange *exchange, uint32_t *wait_s)
     return false;
 }
 
+/* A suspended connection is not watched, so it is looked at now and then whether the reader is still there.
+ */
+static void set_timer(dp_exchange *exchange)
+{
+    int64_t at_us = dp_http_request_now_us(exchange->request) + LOOK_INTERVAL_US;
+    dp_http_set_timer(exchange->request, at_us < exchange->wait_until_us ? at_us : exchange->wait_until_us);
+}
+
 void dp_events_route_begin(dp_exchange *exchange)
 {
     uint32_t wait_s;
@@ -93,7 +103,8 @@ void dp_events_route_begin(dp_exchange *exchange)
     }
     dp_http_request *request = exchange->request;
     dp_http_hand_over(request);
-    if (wait_s > 0) dp_http_set_timer(request, dp_http_request_now_us(request) + wait_s * INT64_C(1000000));
+    exchange->wait_until_us = dp_http_request_now_us(request) + wait_s * INT64_C(1000000);
+    if (wait_s > 0) set_timer(exchange);
     if (dp_worker_pool_submit(exchange->application->readers, &job->job, false)) return;
     dp_v1_job_free(job);
     dp_exchange_respond_busy(exchange, "busy", "Too many requests wait for the state");
@@ -101,6 +112,12 @@ void dp_events_route_begin(dp_exchange *exchange)
 
 void dp_events_route_timer(dp_exchange *exchange)
 {
+    bool is_over = dp_http_request_now_us(exchange->request) >= exchange->wait_until_us ||
+                   dp_http_request_has_left(exchange->request);
+    if (!is_over) {
+        set_timer(exchange);
+        return;
+    }
     if (dp_waiting_readers_expire(exchange->application->waiting, &exchange->waiting))
         respond_nothing(end_job(&exchange->waiting));
 }

@@ -56,7 +56,8 @@ typedef struct dp_exchange {
     dp_admission_waiter admission;
     dp_idempotency_waiter idempotency;
     dp_v1_refusal refusal;
-    bool may_wait; /* a reader of events that is suspended when there are none */
+    bool may_wait;         /* a reader of events that is suspended when there are none */
+    int64_t wait_until_us; /* of such a reader */
     dp_waiting_reader waiting;
     bool follows; /* a batch that comes after another one: server/v1_routes.c */
     int64_t follow_until_us;

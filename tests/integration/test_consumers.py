@@ -3,6 +3,8 @@ import http.client
 import json
 import os
 import signal
+import socket
+import struct
 import sys
 import threading
 import time
@@ -185,15 +187,22 @@ class WaitingTest(Rig):
         self.assertEqual({(status, body) for status, body, _ in answers}, {(200, b"")})
         self.assertIn('"everything_finished":true', self.server.log_text())
 
-    def test_a_client_that_goes_away_harms_nobody(self):
+    def test_a_client_that_goes_away_gives_its_place_up_and_harms_nobody(self):
+        """Those that go would be waited for 60 s."""
         self.put({"token": self.write()})
-        for _ in range(20):
-            connection = self.server.connect()
+        connections = [self.server.connect() for _ in range(24)]
+        for connection in connections:
             connection.request("GET", f"{PATH}/events?consumer=billing&wait=60")
-            time.sleep(0.002)
+        for connection in connections[:4]:
             connection.close()
-        self.until(lambda: self.metric("dpone_waiting_readers") > 0)
         answers = self.begin(1)
+        self.until(lambda: self.metric("dpone_waiting_readers") == 21)
+        for index, connection in enumerate(connections[4:]):
+            if index % 2:
+                connection.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            connection.close()
+        self.until(lambda: self.metric("dpone_waiting_readers") == 1)
+        self.assertEqual(answers, [])
         end = self.write()
         self.until(lambda: len(answers) == 1)
         self.assertEqual(commits(answers[0][1]), [end])
