@@ -235,6 +235,24 @@ static size_t find_quote(const char *data, size_t length)
     return at;
 }
 
+#ifdef __SSE2__
+/* Undoubles as much as can be read in blocks: each is copied whole, up to its first quote it is kept. */
+static size_t undouble_blocks(dp_slice text, char **to)
+{
+    const __m128i quotes = _mm_set1_epi8('"');
+    size_t from = 0;
+    while (text.length - from > 16) {
+        __m128i block = _mm_loadu_si128((const __m128i *)(const void *)(text.data + from));
+        unsigned mask = (unsigned)_mm_movemask_epi8(_mm_cmpeq_epi8(block, quotes));
+        size_t kept = mask == 0 ? 16 : (size_t)__builtin_ctz(mask) + 1;
+        _mm_storeu_si128((__m128i *)(void *)*to, block);
+        *to += kept;
+        from += kept + (mask != 0);
+    }
+    return from;
+}
+#endif
+
 /* "" to ". */
 static dp_frame_result undouble(dp_capture_reader *reader, const dp_frame *frame, dp_slice *text)
 {
@@ -245,6 +263,9 @@ static dp_frame_result undouble(dp_capture_reader *reader, const dp_frame *frame
     }
     size_t from = 0;
     char *to = reader->decoded.data;
+#ifdef __SSE2__
+    from = undouble_blocks(*text, &to);
+#endif
     while (from < text->length) {
         size_t length = find_quote(text->data + from, text->length - from);
         bool has_quote = from + length < text->length;
@@ -257,6 +278,32 @@ static dp_frame_result undouble(dp_capture_reader *reader, const dp_frame *frame
     return DP_FRAME_RECORD;
 }
 
+/* How many bytes from `data` on are plain or doubled quotes, as far as that is seen in whole blocks. */
+static size_t skip_doubled(const char *data, size_t length, bool *has_doubled)
+{
+    size_t at = 0;
+#ifdef __SSE2__
+    const __m128i quotes = _mm_set1_epi8('"');
+    while (length - at > 16) {
+        __m128i block = _mm_loadu_si128((const __m128i *)(const void *)(data + at));
+        unsigned mask = (unsigned)_mm_movemask_epi8(_mm_cmpeq_epi8(block, quotes));
+        size_t step = 16;
+        while (mask != 0) {
+            unsigned first = (unsigned)__builtin_ctz(mask);
+            if (data[at + first + 1] != '"') return at + first;
+            *has_doubled = true;
+            if (first == 15) step = 17;
+            mask &= ~(3u << first);
+        }
+        at += step;
+    }
+#endif
+    (void)data;
+    (void)length;
+    (void)has_doubled;
+    return at;
+}
+
 /* Finds the closing quote; scan continues behind the last one that was doubled. */
 static dp_frame_result find_csv_quote(dp_capture_reader *reader, const dp_frame *frame, size_t from,
                                       size_t *close)
@@ -264,6 +311,7 @@ static dp_frame_result find_csv_quote(dp_capture_reader *reader, const dp_frame 
     dp_slice bytes = frame->bytes;
     dp_frame_scan *scan = &reader->scan;
     if (scan->at < from) scan->at = from;
+    scan->at += skip_doubled(bytes.data + scan->at, bytes.length - scan->at, &scan->has_doubled);
     for (;;) {
         scan->at += find_quote(bytes.data + scan->at, bytes.length - scan->at);
         if (scan->at == bytes.length) return dp_frame_more(reader, frame, "the input ends inside quotes");
