@@ -139,6 +139,8 @@ class Unit(unittest.TestCase):
                 unit.write(text)
             result = subprocess.run(["systemd-analyze", "verify", "--man=no", path], capture_output=True, text=True,
                                     timeout=60, check=False)
+        if "Failed to create directory '/run/systemd" in result.stderr:
+            self.skipTest("systemd does not run here, and only root can make its folder")
         self.assertEqual((result.returncode, [line for line in result.stderr.splitlines() if "dpone.service" in line]),
                          (0, []))
 
