@@ -17,19 +17,15 @@ from support import scripted_peer  # noqa: E402
 from support.dpone import BINARY as DPONE  # noqa: E402
 from support.downstream import Downstream  # noqa: E402
 from support.dpone_server import DponeServer  # noqa: E402
+from support.patience import wait_until  # noqa: E402
 from support.pipeline import lsn  # noqa: E402
 from support.postgres import PostgresError, PostgresServer, major_version, since  # noqa: E402
 
 NOW = ["--offset-interval-ms", "0", "--batch-wait-ms", "20"]
 
 
-def wait_for(what, condition, seconds=60):
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        if condition():
-            return
-        time.sleep(0.1)
-    raise AssertionError(f"waited {seconds} s in vain for {what}")
+def wait_for(what, condition, seconds=120):
+    return wait_until(condition, what, seconds)
 
 
 class SourceTest(unittest.TestCase):
@@ -267,13 +263,17 @@ class SourceTest(unittest.TestCase):
         follower = live.Follower(self.pg, self.journal.url, name, name, *NOW)
         self.insert()
         wait_for("the first row", lambda: len(live.journal(self.journal.url, name)) == 1)
-        pid = self.pg.query_value("SELECT pid FROM pg_stat_replication")
-        self.journal.stop()
-        self.insert(2)
-        time.sleep(5)  # more than twice wal_sender_timeout
-        self.assertEqual(self.pg.query_value("SELECT pid FROM pg_stat_replication"), pid, follower.log())
-        self.journal.start()
-        wait_for("all rows", lambda: len(live.journal(self.journal.url, name)) == 3)
+        for rows in (3, 5, 7):  # a machine that stands still for longer than wal_sender_timeout costs it once
+            pid = self.pg.query_value("SELECT pid FROM pg_stat_replication")
+            self.journal.stop()
+            self.insert(2)
+            time.sleep(5)  # more than twice wal_sender_timeout
+            pid_afterwards = self.pg.query("SELECT pid FROM pg_stat_replication")
+            self.journal.start()
+            wait_for("all rows", lambda: len(live.journal(self.journal.url, name)) == rows)
+            if pid_afterwards == [(pid,)]:
+                break
+        self.assertEqual(pid_afterwards, [(pid,)], follower.log())
         follower.stop()
         self.assertEqual(follower.codes, [0], follower.log())
 
@@ -282,13 +282,16 @@ class SourceTest(unittest.TestCase):
         with Downstream() as downstream:
             downstream.offset_delay_s = 7  # more than three times wal_sender_timeout
             follower = live.Follower(self.pg, downstream.url, name, name, *NOW)
-            wait_for("the reader", lambda: self.pg.query("SELECT pid FROM pg_stat_replication"))
-            pid = self.pg.query_value("SELECT pid FROM pg_stat_replication")
-            self.insert()
-            end = lsn(self.pg.query_value("SELECT pg_current_wal_lsn()"))
-            wait_for("the offset", lambda: downstream.offset is not None and lsn(downstream.offset["token"]) >= end)
-            wait_for("the slot", lambda: self.confirmed(name) >= end)
-            self.assertEqual(self.pg.query_value("SELECT pid FROM pg_stat_replication"), pid, follower.log())
+            for _ in range(3):  # a machine that stands still for longer than wal_sender_timeout costs it once
+                pids = wait_for("the reader", lambda: self.pg.query("SELECT pid FROM pg_stat_replication"))
+                self.insert()
+                end = lsn(self.pg.query_value("SELECT pg_current_wal_lsn()"))
+                wait_for("the offset", lambda: downstream.offset is not None and lsn(downstream.offset["token"]) >= end)
+                wait_for("the slot", lambda: self.confirmed(name) >= end)
+                pids_afterwards = self.pg.query("SELECT pid FROM pg_stat_replication")
+                if pids_afterwards == pids:
+                    break
+            self.assertEqual(pids_afterwards, pids, follower.log())
             follower.stop()
 
     def test_a_quiet_slot_moves_on_while_others_write(self):
@@ -404,12 +407,14 @@ class SourceTest(unittest.TestCase):
         self.assert_blocked("source.plugin_unavailable", name)
         for statement in finding["fix"].split(";"):
             self.pg.psql(statement)
-        self.pg.psql("SELECT pg_sleep(0.2)")
-        self.assertNotIn("source.plugin_unavailable", self.doctor("--slot", name))
+        wait_for("the reload", lambda: "source.plugin_unavailable" not in self.doctor("--slot", name))
 
     def reload(self, change):
+        """Returns when new sessions see it."""
         self.pg.psql(f"ALTER SYSTEM {change}")
-        self.pg.psql("SELECT pg_reload_conf(); SELECT pg_sleep(0.2)")
+        loaded = self.pg.query_value("SELECT pg_conf_load_time()")
+        self.pg.psql("SELECT pg_reload_conf()")
+        wait_for("the reload", lambda: self.pg.query_value("SELECT pg_conf_load_time()") != loaded)
 
     def test_doctor_reports_a_source_that_is_down(self):
         done = subprocess.run([DPONE, "cdc", "doctor", "--source", "postgresql://127.0.0.1:1/x", "--format", "json"],
@@ -448,16 +453,22 @@ class SourceTest(unittest.TestCase):
         first = json.loads(watch.stdout.readline())
         self.assertEqual((first["bytes_per_second"], first["events_per_second"]), (None, None))
         self.insert(50)
-        behind = [json.loads(watch.stdout.readline()) for _ in range(4)]
-        self.assertGreater(behind[-1]["lag_bytes"], 0)
-        self.assertGreater(behind[-1]["lag_seconds"], 1)
+        lines = []
+
+        def shows(condition):
+            """Reads on until a line is so."""
+            while not condition(lines[-1]) if lines else True:
+                self.assertLess(len(lines), 100, lines)
+                lines.append(json.loads(watch.stdout.readline()))
+
+        shows(lambda line: line["lag_bytes"] > 0 and line["lag_seconds"] > 1)
         self.assert_runs(name)
-        after = [json.loads(watch.stdout.readline()) for _ in range(4)]
+        shows(lambda line: line["events_per_second"] > 0)
+        shows(lambda line: line["lag_bytes"] == 0 or line["lag_seconds"] == 0)
         watch.send_signal(signal.SIGTERM)
         watch.communicate()
-        self.assertTrue(any(line["events_per_second"] > 5 for line in behind + after), after)
-        self.assertTrue(any(line["bytes_per_second"] > 0 for line in behind + after), after)
-        self.assertEqual(after[-1]["lag_seconds"] if after[-1]["lag_bytes"] == 0 else 0, 0)
+        self.assertTrue(any(line["bytes_per_second"] > 0 for line in lines), lines)
+        self.assertTrue(all(line["lag_seconds"] == 0 for line in lines if line["lag_bytes"] == 0), lines)
 
     def test_a_watched_slot_that_stands_still_is_called_stalled(self):
         name = self.slot()
