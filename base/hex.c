@@ -63,46 +63,44 @@ static const uint8_t nibble_values[256] = {
     ['f'] = 15,        ['A'] = 10, ['B'] = 11, ['C'] = 12, ['D'] = 13, ['E'] = 14, ['F'] = 15,
 };
 
-bool dp_hex_decode(dp_slice hex, uint8_t *out, size_t *fault_at)
+static inline uint8_t nibble_of(uint8_t character, bool takes_upper)
+{
+    bool is_upper = character >= 'A' && character <= 'F';
+    return is_upper && !takes_upper ? BAD : nibble_values[character];
+}
+
+static inline bool decode(dp_slice hex, bool takes_upper, uint8_t *out, size_t *fault_at)
 {
     const uint8_t *text = (const uint8_t *)hex.data;
     size_t i = 0;
 #ifdef __SSE2__
-    while (hex.length - i >= 16 && decode_16(text + i, 0x20, out + i / 2)) {
+    while (hex.length - i >= 16 && decode_16(text + i, takes_upper ? 0x20 : 0, out + i / 2)) {
         i += 16;
     }
 #endif
     for (; i + 1 < hex.length; i += 2) {
-        uint8_t high = nibble_values[text[i]];
-        uint8_t low = nibble_values[text[i + 1]];
+        uint8_t high = nibble_of(text[i], takes_upper);
+        uint8_t low = nibble_of(text[i + 1], takes_upper);
         if ((high | low) > 15) {
-            if (fault_at != NULL) *fault_at = high > 15 ? i : i + 1;
+            *fault_at = high > 15 ? i : i + 1;
             return false;
         }
         out[i / 2] = (uint8_t)(high << 4 | low);
     }
-    if (hex.length % 2 != 0) {
-        if (fault_at != NULL) *fault_at = hex.length;
-        return false;
-    }
-    return true;
+    *fault_at = hex.length;
+    return hex.length % 2 == 0;
+}
+
+bool dp_hex_decode(dp_slice hex, uint8_t *out, size_t *fault_at)
+{
+    size_t at;
+    if (decode(hex, true, out, &at)) return true;
+    if (fault_at != NULL) *fault_at = at;
+    return false;
 }
 
 bool dp_hex_decode_lower(dp_slice hex, uint8_t *out)
 {
-    const uint8_t *text = (const uint8_t *)hex.data;
-    size_t i = 0;
-#ifdef __SSE2__
-    while (hex.length - i >= 16 && decode_16(text + i, 0, out + i / 2)) {
-        i += 16;
-    }
-#endif
-    for (; i + 1 < hex.length; i += 2) {
-        uint8_t high = nibble_values[text[i]];
-        uint8_t low = nibble_values[text[i + 1]];
-        bool is_upper = (text[i] >= 'A' && text[i] <= 'F') || (text[i + 1] >= 'A' && text[i + 1] <= 'F');
-        if ((high | low) > 15 || is_upper) return false;
-        out[i / 2] = (uint8_t)(high << 4 | low);
-    }
-    return hex.length % 2 == 0;
+    size_t ignored;
+    return decode(hex, false, out, &ignored);
 }
