@@ -20,6 +20,12 @@
         .required = true                                                                                     \
     }
 
+#define ENTRIES_OPTION                                                                                       \
+    {                                                                                                        \
+        .name = "entries", .argument = "STATE", .help = "which entries",                                     \
+        .choices = "open|replayed|discarded|all", .default_text = "open"                                     \
+    }
+
 #define MAX_OUTPUT_BYTES ((size_t)1 << 30)
 
 /* --- entries --- */
@@ -116,15 +122,18 @@ static void put_entry(dp_buffer *out, json_t *entry, size_t flags)
     free(text);
 }
 
+static dp_status print_count(const char *what, size_t count, dp_error *error)
+{
+    char line[64];
+    int length = snprintf(line, sizeof line, "{\"%s\":%zu}\n", what, count);
+    return dp_print(dp_slice_make(line, (size_t)length), error);
+}
+
 /* --- list --- */
 
 static const dp_option list_options[] = {
     JOURNAL_OPTIONS,
-    {.name = "entries",
-     .argument = "STATE",
-     .help = "which entries",
-     .choices = "open|replayed|discarded|all",
-     .default_text = "open"},
+    ENTRIES_OPTION,
     DP_OPTION_FORMAT,
     {.name = NULL},
 };
@@ -225,11 +234,7 @@ const dp_command dp_command_cdc_quarantine_show = {
 
 static const dp_option export_options[] = {
     JOURNAL_OPTIONS,
-    {.name = "entries",
-     .argument = "STATE",
-     .help = "which entries",
-     .choices = "open|replayed|discarded|all",
-     .default_text = "open"},
+    ENTRIES_OPTION,
     {.name = "output", .argument = "FILE", .help = "the file to write; must not exist", .required = true},
     {.name = NULL},
 };
@@ -260,8 +265,7 @@ static dp_status run_export(dp_invocation *invocation, int *exit_code, dp_error 
     json_t *answer = NULL;
     json_t *entry;
     size_t index;
-    uint64_t count = 0;
-    char line[64];
+    size_t count = 0;
     (void)exit_code;
     dp_buffer content = DP_BUFFER_INIT(MAX_OUTPUT_BYTES);
     dp_status status = open_entries(invocation, false, &link, &answer, error);
@@ -278,8 +282,7 @@ static dp_status run_export(dp_invocation *invocation, int *exit_code, dp_error 
     json_decref(answer);
     dp_journal_link_close(link);
     if (status != DP_STATUS_OK) return status;
-    int length = snprintf(line, sizeof line, "{\"exported\":%llu}\n", (unsigned long long)count);
-    return dp_print(dp_slice_make(line, (size_t)length), error);
+    return print_count("exported", count, error);
 }
 
 const dp_command dp_command_cdc_quarantine_export = {
@@ -518,9 +521,7 @@ static dp_status run_discard(dp_invocation *invocation, int *exit_code, dp_error
     json_decref(ids);
     dp_journal_link_close(link);
     if (status != DP_STATUS_OK) return status;
-    char line[64];
-    int length = snprintf(line, sizeof line, "{\"discarded\":%zu}\n", count);
-    return dp_print(dp_slice_make(line, (size_t)length), error);
+    return print_count("discarded", count, error);
 }
 
 const dp_command dp_command_cdc_quarantine_discard = {
