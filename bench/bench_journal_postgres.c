@@ -19,6 +19,7 @@
 
 #define STREAMS_ROUND_US       1500000
 #define TURN_US                150000
+#define COPY_STREAM_ID         1000000 /* beside those that ingestion makes */
 #define TURN_COUNT             15
 #define MAX_ROWS_A_TRANSACTION 100
 
@@ -74,22 +75,18 @@ static void copy_rows(dp_buffer *out, uint64_t number, unsigned count)
         event_id(number + i, id);
         row_data(data, sizeof data, number + i);
         position_text(number + i, position);
-        dp_buffer_append_format(out, "1\t%llu\t0\t0\t\\\\x%s\tpublic\torders\t%s\t%s\t\\N\t\\N\t\\N\n",
-                                (unsigned long long)(number + i), id, position, data);
+        dp_buffer_append_format(out, "%u\t%llu\t0\t0\t\\\\x%s\tpublic\torders\t%s\t%s\t\\N\t\\N\t\\N\n",
+                                COPY_STREAM_ID, (unsigned long long)(number + i), id, position, data);
     }
 }
 
-static double copy_round(PGconn *connection, unsigned count)
+static double copy_turn(PGconn *connection, unsigned count, uint64_t *number)
 {
     dp_buffer rows = DP_BUFFER_INIT(64u << 20);
-    uint64_t number = 1;
     uint64_t stored = 0;
     int64_t spent_us = 0;
-    execute(connection, "TRUNCATE etl_state.dpone_event", PGRES_COMMAND_OK);
-    execute(connection, "SELECT etl_state.dpone_event_add_partition(1, part) FROM generate_series(0, 3) part",
-            PGRES_TUPLES_OK);
     while (spent_us < TURN_US) {
-        copy_rows(&rows, number, count);
+        copy_rows(&rows, *number, count);
         int64_t start_us = dp_clock_monotonic_us();
         execute(connection, "BEGIN", PGRES_COMMAND_OK);
         execute(connection, "COPY etl_state.dpone_event FROM STDIN", PGRES_COPY_IN);
@@ -104,7 +101,7 @@ static double copy_round(PGconn *connection, unsigned count)
         }
         execute(connection, "COMMIT", PGRES_COMMAND_OK);
         spent_us += dp_clock_monotonic_us() - start_us;
-        number += count;
+        *number += count;
         stored += count;
     }
     dp_buffer_release(&rows);
@@ -166,16 +163,10 @@ static int64_t ingest_batch(ingestion *self, unsigned count)
     return spent_us;
 }
 
-static double ingest_round(ingestion *self, PGconn *connection, unsigned count)
+static double ingest_turn(ingestion *self, unsigned count)
 {
     uint64_t stored = 0;
     int64_t spent_us = 0;
-    execute(connection,
-            "TRUNCATE etl_state.dpone_event, etl_state.dpone_transaction, etl_state.dpone_receipt, "
-            "etl_state.dpone_stream",
-            PGRES_COMMAND_OK);
-    self->number = 1;
-    ingest_batch(self, count); /* makes the stream and its partition, which the bare COPY finds made */
     while (spent_us < TURN_US) {
         spent_us += ingest_batch(self, count);
         stored += count;
@@ -201,9 +192,21 @@ static void compare(ingestion *self, PGconn *connection, unsigned count)
     double copy[TURN_COUNT];
     double ingest[TURN_COUNT];
     double ratio[TURN_COUNT];
+    uint64_t number = 1;
+    char partitions[128];
+    execute(connection,
+            "TRUNCATE etl_state.dpone_event, etl_state.dpone_transaction, etl_state.dpone_receipt, "
+            "etl_state.dpone_stream",
+            PGRES_COMMAND_OK);
+    snprintf(partitions, sizeof partitions,
+             "SELECT etl_state.dpone_event_add_partition(%u, part) FROM generate_series(0, 3) part",
+             COPY_STREAM_ID);
+    execute(connection, partitions, PGRES_TUPLES_OK);
+    self->number = 1;
+    ingest_batch(self, count); /* makes the stream and its partition, which the bare COPY finds made */
     for (size_t turn = 0; turn < TURN_COUNT; turn++) {
-        copy[turn] = copy_round(connection, count);
-        ingest[turn] = ingest_round(self, connection, count);
+        copy[turn] = copy_turn(connection, count, &number);
+        ingest[turn] = ingest_turn(self, count);
         ratio[turn] = ingest[turn] / copy[turn];
     }
     printf("%10u %16.0f %16.0f %8.2f", count, median(copy), median(ingest), median(ratio));
