@@ -31,9 +31,10 @@
 #include "server/timer_heap.h"
 
 enum {
-    /* What a connection's memory holds beside the header: the library's records and the answer's header. The
-     * library clears all of it, one and a half times, for every request: more costs time (docs/tuning.md). */
-    MEMORY_BESIDE_HEADER_BYTES = 3 * 1024,
+    /* What a connection's memory holds beside the header: the library's records, the answer's header, and so
+     * much of a header above the limit that it is refused by us. Untouched memory costs nothing, because
+     * nobody clears it (http_pool_memory.c). */
+    MEMORY_BESIDE_HEADER_BYTES = 16 * 1024,
     MAX_TARGET_BYTES = 8192,
     LINE_END_BYTES = 2, /* CR LF */
     MAX_HEADERS = 100,

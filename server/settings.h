@@ -50,7 +50,7 @@ typedef enum dp_setting_kind {
       NULL, false, "COUNT", "connections kept open; the limit of open files may lower it")                   \
     X(MAX_WAITING_READERS, "max-waiting-readers", "SERVER_MAX_WAITING_READERS", NULL, "1000", NUMBER, 0,     \
       100000, NULL, true, "COUNT", "requests for events that may wait for some; more get 503")               \
-    X(MAX_HEADER_BYTES, "max-header-bytes", "SERVER_MAX_HEADER_BYTES", NULL, "16384", NUMBER, 8192, 32768,   \
+    X(MAX_HEADER_BYTES, "max-header-bytes", "SERVER_MAX_HEADER_BYTES", NULL, "32768", NUMBER, 8192, 32768,   \
       NULL, false, "BYTES", "largest header block of a request, 8-32 KiB; more is 431")                      \
     X(HEADER_TIMEOUT, "header-timeout", "SERVER_HEADER_TIMEOUT", NULL, "60", NUMBER, 1, 3600, NULL, true,    \
       "SECONDS", "from the start of a connection, or the last answer on it, to the next complete header")    \

@@ -18,8 +18,7 @@ OK, BAD, CLOSED = 200, 400, None
 # name, bytes, expected status (None: closed without an answer), whether the connection must be closed after it
 SHAPES = [
     ("header block of 33 KiB", GET + b"X-A: " + b"a" * 33000 + b"\r\n\r\n", 431, True),
-    ("header block of 17 KiB", GET + b"X-A: " + b"a" * 17400 + b"\r\n\r\n", 431, True),
-    ("header block of 15 KiB", GET + b"X-A: " + b"a" * 15360 + b"\r\n\r\n", OK, False),
+    ("header block of 31 KiB", GET + b"X-A: " + b"a" * 31000 + b"\r\n\r\n", OK, False),
     ("101 header fields", GET + b"".join(b"X-%d: a\r\n" % i for i in range(101)) + b"\r\n", 431, True),
     ("2000 header fields", GET + b"".join(b"X-%d: a\r\n" % i for i in range(2000)) + b"\r\n", 431, True),
     ("target of 8193 bytes", b"GET /" + b"a" * 8192 + b" HTTP/1.1\r\n" + HOST + b"\r\n", 414, True),
@@ -98,7 +97,7 @@ SHAPES = [
 
 # Answered by libmicrohttpd itself, bare and without X-Correlation-ID; every other answer has one.
 LIBRARY_ANSWERS = {
-    "header block of 33 KiB", "2000 header fields", "target of 40,000 bytes", "Content-Length as a list",
+    "2000 header fields", "Content-Length as a list",
     "Content-Length with a plus", "Content-Length negative", "Content-Length hexadecimal",
     "Content-Length beyond 64 bits", "chunk size that is no number", "chunk size beyond 64 bits",
     "chunk without its line end", "NUL in a header name", "header without a colon", "HTTP/2.0",
