@@ -30,30 +30,39 @@ def chain(count, first=1, name="orders"):
 
 
 FOLLOW_S = 5  # how long the server holds a batch back whose predecessor does not come
+PATIENCE_S = 60  # how long all senders of a test together may take
 
 
 class Sender(threading.Thread):
     """One batch on a connection of its own. Where its predecessor did not come in time, because the machine stood still, it asks
-    again, as any sender would; unless it is told to ask once. An answer that it comes too early, given too early, is final."""
+    again, as any sender would, until its test has no more patience; unless it is told to ask once. An answer that it comes too
+    early, given too early, is final."""
 
-    def __init__(self, server, batch, after=None, name="orders", once=False):
-        super().__init__()
-        self.server, self.batch, self.name_, self.once, self.answer = server, batch, name, once, None
+    def __init__(self, give_up, server, batch, after, name, once):
+        super().__init__(daemon=True)
+        self.give_up, self.server, self.batch, self.name_, self.once = give_up, server, batch, name, once
+        self.answer, self.last = None, None
         self.fields = {} if after is None else {"Dpone-After": after.batch_id}
         self.start()
 
     def run(self):
-        while True:
-            started = time.monotonic()
-            answer = self.batch.send(self.server, headers=self.fields, pipeline=self.name_)
-            if answer[0] != 425 or self.once or time.monotonic() - started < FOLLOW_S - 0.1:
-                self.answer = answer
+        while (started := time.monotonic()) < self.give_up:
+            self.last = self.batch.send(self.server, headers=self.fields, pipeline=self.name_)
+            if self.last[0] != 425 or self.once or time.monotonic() - started < FOLLOW_S - 0.1:
+                self.answer = self.last
                 return
 
 
 class BatchOrderTest(unittest.TestCase):
     def setUp(self):
         self.server = self.enterContext(DponeServer(state="sqlite:journal.db"))
+        self.give_up = time.monotonic() + PATIENCE_S
+
+    def sender(self, batch, after=None, name="orders", once=False, server=None):
+        return Sender(self.give_up, server or self.server, batch, after, name, once)
+
+    def patience(self):
+        return max(0, self.give_up - time.monotonic())
 
     def journal(self, name="orders"):
         return [json.loads(line) for line in pipeline.journal(self.server.url, name)]
@@ -61,16 +70,17 @@ class BatchOrderTest(unittest.TestCase):
     def wait_for_waiting(self, count):
         """Until the server has received so many batches that wait for others."""
         line = f"\ndpone_waiting_batches {count}\n"
-        wait_until(lambda: line in self.server.request("GET", "/metrics")[2].decode(), f"{count} batches that wait")
+        wait_until(lambda: line in self.server.request("GET", "/metrics")[2].decode(), f"{count} batches that wait",
+                   self.patience())
 
     def finish(self, sender):
-        sender.join(120)
-        self.assertIsNotNone(sender.answer, "no answer")
+        sender.join(self.patience())
+        self.assertIsNotNone(sender.answer, f"no final answer, the last one was {sender.last}")
         return sender.answer
 
     def test_a_batch_waits_for_the_one_it_comes_after(self):
         first, second = chain(2)
-        late = Sender(self.server, second, first)
+        late = self.sender(second, first)
         self.wait_for_waiting(1)
         time.sleep(0.2)
         self.assertIsNone(late.answer)
@@ -87,14 +97,14 @@ class BatchOrderTest(unittest.TestCase):
             batches = chain(12, name=name)
             order = list(range(len(batches)))
             chance.shuffle(order)
-            senders = [Sender(self.server, batches[n], batches[n - 1] if n > 0 else None, name) for n in order]
+            senders = [self.sender(batches[n], batches[n - 1] if n > 0 else None, name) for n in order]
             self.assertEqual([self.finish(sender)[0] for sender in senders], [200] * len(batches))
             ends = [line["end_position"] for line in self.journal(name) if line.get("type") == "commit"]
             self.assertEqual(ends, [f"0/{0x1000 * n:X}" for n in range(1, 13)])
 
     def test_what_waits_holds_no_thread(self):
         held = chain(40, first=2, name="held")
-        senders = [Sender(self.server, batch, before, "held") for before, batch in zip(chain(1, name="held") + held, held)]
+        senders = [self.sender(batch, before, "held") for before, batch in zip(chain(1, name="held") + held, held)]
         self.wait_for_waiting(40)
         for batch in chain(20, name="other"):
             self.assertEqual(batch.send(self.server, pipeline="other")[0], 200)
@@ -105,13 +115,13 @@ class BatchOrderTest(unittest.TestCase):
     def test_one_that_is_stored_already_is_not_waited_for_also_after_a_restart(self):
         batches = chain(5)
         batches[0].send(self.server)
-        self.assertEqual(self.finish(Sender(self.server, batches[1], batches[0], once=True))[0], 200)
+        self.assertEqual(self.finish(self.sender(batches[1], batches[0], once=True))[0], 200)
         took = []
         for before, batch in zip(batches[1:], batches[2:]):
             self.server.stop()
             self.server.start()
             started = time.monotonic()
-            self.assertEqual(self.finish(Sender(self.server, batch, before, once=True))[0], 200)
+            self.assertEqual(self.finish(self.sender(batch, before, once=True))[0], 200)
             took.append(time.monotonic() - started)
             if took[-1] < FOLLOW_S - 1:  # waiting would take all of it every time, a machine that stands still takes it once
                 break
@@ -120,8 +130,8 @@ class BatchOrderTest(unittest.TestCase):
     def test_one_that_never_comes_or_is_refused_ends_the_wait_and_nothing_is_stored(self):
         first, second = chain(2)
         other = chain(2, name="refused")
-        lonely = Sender(self.server, second, first, once=True)
-        behind = Sender(self.server, other[1], other[0], "refused", once=True)
+        lonely = self.sender(second, first, once=True)
+        behind = self.sender(other[1], other[0], "refused", once=True)
         self.wait_for_waiting(2)
         self.assertEqual(other[0].send(self.server, body=other[0].body[:-30], pipeline="refused")[0], 400)
         for sender in (lonely, behind):
@@ -135,7 +145,8 @@ class BatchOrderTest(unittest.TestCase):
     def test_another_server_with_the_same_state_may_have_stored_it(self):
         with DponeServer(state=f"sqlite:{self.server.directory}/journal.db") as twin:
             batches = chain(10)
-            senders = [Sender((self.server, twin)[n % 2], batches[n], batches[n - 1] if n > 0 else None) for n in reversed(range(10))]
+            senders = [self.sender(batches[n], batches[n - 1] if n > 0 else None, server=(self.server, twin)[n % 2])
+                       for n in reversed(range(10))]
             self.assertEqual({self.finish(sender)[0] for sender in senders}, {200})
         ends = [line["end_position"] for line in self.journal() if line.get("type") == "commit"]
         self.assertEqual(ends, [f"0/{0x1000 * n:X}" for n in range(1, 11)])
@@ -162,7 +173,7 @@ class BatchOrderTest(unittest.TestCase):
         first, second = chain(2)
         took = []
         for _ in range(3):
-            waiting = Sender(self.server, second, first, once=True)
+            waiting = self.sender(second, first, once=True)
             self.wait_for_waiting(1)
             started = time.monotonic()
             self.assertEqual(self.server.stop(), 0)

@@ -8,6 +8,6 @@ def wait_until(condition, what, seconds=120):
     give_up = time.monotonic() + seconds
     while not (value := condition()):
         if time.monotonic() > give_up:
-            raise AssertionError(f"waited {seconds} s in vain: {what() if callable(what) else what}")
+            raise AssertionError(f"waited {seconds:.0f} s in vain: {what() if callable(what) else what}")
         time.sleep(0.02)
     return value
