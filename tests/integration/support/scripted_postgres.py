@@ -148,11 +148,17 @@ class ScriptedPostgres:
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=64)
         self.port = self._listener.getsockname()[1]
         self.dsn = f"postgresql://reader@127.0.0.1:{self.port}/postgres?sslmode=disable&gssencmode=disable"
-        threading.Thread(target=self._accept, daemon=True).start()
+        self._acceptor = threading.Thread(target=self._accept, daemon=True)
+        self._acceptor.start()
         return self
 
     def __exit__(self, *_):
         self.stopping.set()
+        try:
+            self._listener.shutdown(socket.SHUT_RDWR)
+        except OSError:
+            pass
+        self._acceptor.join()  # before the close: a number that is free may be another socket's while accept still names it
         self._listener.close()
         for connection in self._sockets:
             try:
