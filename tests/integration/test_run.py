@@ -250,6 +250,17 @@ class RunTest(unittest.TestCase):
         for word in words:
             self.assertIn(word, errors)
 
+    def test_what_is_refused_before_it_begins_prints_no_summary(self):
+        for what, path, options in (("an option that does not exist", ORDERS, ["--no-such-option"]),
+                                    ("a value that is refused", ORDERS, ["--batches-in-flight", "17"]),
+                                    ("a value that proves useless when all is open", ORDERS, ["--metrics-listen", "nowhere"]),
+                                    ("a form without positions", pipeline.capture("messages/test_decoding.stream"), [])):
+            with self.subTest(what):
+                command = [*pipeline.run_command(self.server.url, path, *options), "--until-end"]
+                done = subprocess.run(command, capture_output=True, env=clean_environment(), cwd="/", timeout=120)
+                self.assertEqual((done.returncode, done.stdout), (2, b""), done.stderr)
+                self.assertTrue(done.stderr)
+
     def test_forged_content_is_refused_with_evidence(self):
         pipeline.run(self.server.url, ORDERS, *KEYS, "--source-id", "shop")
         forged = self.path("forged.csv")
