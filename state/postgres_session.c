@@ -106,6 +106,7 @@ static dp_status take_answer(dp_pg_session *session, const struct dp_pg_pending 
     }
     if (pending->answer == DP_PG_ANSWER_XID) dp_pg_take_xid(session, result, 0);
     if (pending->answer == DP_PG_ANSWER_WANTED && wanted != NULL) {
+        PQclear(*wanted);
         *wanted = result;
     } else if (pending->answer == DP_PG_ANSWER_KEPT) {
         PQclear(session->kept);
@@ -149,11 +150,12 @@ static dp_status synchronize(dp_pg_session *session, PGresult **wanted, dp_error
         session->unusable = true;
         if (status == DP_STATUS_OK) status = lost(session, &first);
     }
-    if (status == DP_STATUS_OK) {
-        if (wanted != NULL) *wanted = kept;
+    if (status == DP_STATUS_OK && wanted != NULL) {
+        *wanted = kept;
         return DP_STATUS_OK;
     }
-    PQclear(kept);
+    PQclear(kept); /* what was asked for and is given up, too: a rollback takes answers that nobody wants */
+    if (status == DP_STATUS_OK) return status;
     status = dp_error_set_code(error, status, first.code, "%s", first.message);
     if (first.hint[0] != '\0') dp_error_hint(error, "%s", first.hint);
     return status;
