@@ -38,7 +38,7 @@ class Sender(threading.Thread):
     again, as any sender would, until its test has no more patience; unless it is told to ask once. An answer that it comes too
     early, given too early, is final."""
 
-    def __init__(self, give_up, server, batch, after, name, once):
+    def __init__(self, give_up, server, batch, after=None, name="orders", once=False):
         super().__init__(daemon=True)
         self.give_up, self.server, self.batch, self.name_, self.once = give_up, server, batch, name, once
         self.answer, self.last = None, None

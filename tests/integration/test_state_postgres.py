@@ -597,9 +597,11 @@ class SeveralServersTest(unittest.TestCase):
         schema = new_schema()
         servers = start_servers(self, 2, state_dsn(schema))
         batches = test_batch_order.chain(12)
-        senders = [test_batch_order.Sender(servers[n % 2], batches[n], batches[n - 1] if n > 0 else None) for n in reversed(range(12))]
+        give_up = time.monotonic() + test_batch_order.PATIENCE_S
+        senders = [test_batch_order.Sender(give_up, servers[n % 2], batches[n], batches[n - 1] if n > 0 else None)
+                   for n in reversed(range(12))]
         for sender in senders:
-            sender.join(60)
+            sender.join(max(0, give_up - time.monotonic()))
         self.assertEqual([sender.answer and sender.answer[0] for sender in senders], [200] * 12)
         held = [json.loads(line) for line in pipeline.journal(servers[0].url)]
         self.assertEqual([line["end_position"] for line in held if line.get("type") == "commit"],
