@@ -48,7 +48,7 @@ test-integration: build ## run the integration tests: they start their own Postg
 
 test-sanitizers: ## run the tests under AddressSanitizer + UndefinedBehaviorSanitizer, the threaded ones under ThreadSanitizer
 	@scripts/deps.sh build test
-	@scripts/build.sh asan && cd build/asan && ctest --output-on-failure -j$(JOBS)
+	@scripts/build.sh asan && cd build/asan && ctest --output-on-failure -j$(JOBS) -E 'integration/test_(cli_help|server_browser)'
 	@scripts/build.sh tsan && cd build/tsan && ctest --output-on-failure -j$(JOBS) -R '^unit/|integration/test_server_(msg|v1)'
 
 test-power-cuts: build ## cut the power 1000 times under the SQLite journal (some minutes)
