@@ -9,7 +9,6 @@ enum {
     FIRST_BACKOFF_MS = 200,
     LAST_BACKOFF_MS = 5000,
     MAX_SETTINGS_BYTES = 4 << 20,
-    MAX_HISTORY_BYTES = 1 << 20,
     AHEAD_ATTEMPTS = 2 /* the consumer before us may have saved its last offset while we looked */
 };
 
@@ -100,7 +99,7 @@ static dp_status judge_timeline(dp_postgres_link *link, uint32_t number, dp_slic
 
 dp_status dp_postgres_link_check(dp_postgres_link *link, const dp_postgres_server *server, dp_error *error)
 {
-    dp_buffer history = DP_BUFFER_INIT(MAX_HISTORY_BYTES);
+    dp_buffer history = DP_BUFFER_INIT(DP_POSTGRES_MAX_HISTORY_BYTES);
     dp_status status = dp_postgres_check_server(server, &link->expected, error);
     if (status == DP_STATUS_OK)
         status = dp_postgres_read_history(link->session, server->timeline, &history, error);
@@ -133,7 +132,7 @@ static bool read_history_apart(const char *dsn, bool is_replication, uint32_t ti
 
 bool dp_postgres_is_common_history(const char *dsn, const dp_timeline *before, uint32_t now, dp_lsn position)
 {
-    dp_buffer history = DP_BUFFER_INIT(MAX_HISTORY_BYTES);
+    dp_buffer history = DP_BUFFER_INIT(DP_POSTGRES_MAX_HISTORY_BYTES);
     bool is_told =
         read_history_apart(dsn, true, now, &history) || read_history_apart(dsn, false, now, &history);
     bool is_common = is_told && dp_timeline_is_common(dp_buffer_slice(&history), before, position);

@@ -4,6 +4,9 @@
 
 #include "cdc/source_postgres.h"
 
+/* A timeline's history file has one line for each promotion. */
+enum { DP_POSTGRES_MAX_HISTORY_BYTES = 1 << 20 };
+
 /* Connection attempts: when the next one is due, and why there is none. */
 typedef struct dp_postgres_link {
     dp_postgres_source_options options;

@@ -242,12 +242,12 @@ static dp_status is_same_server(replication_source *source, dp_postgres_session 
 static dp_status look_at_standby(replication_source *source, dp_error *error)
 {
     dp_postgres_session *session;
-    dp_postgres_server server;
+    dp_postgres_server server = {.timeline = 0};
     bool is_same = false;
     int64_t now_us = dp_clock_monotonic_us();
     if (!dp_postgres_is_standby(source->link.session) || now_us < source->look_again_us) return DP_STATUS_OK;
     source->look_again_us = now_us + STANDBY_LOOK_MS * 1000;
-    dp_buffer history = DP_BUFFER_INIT(1 << 20);
+    dp_buffer history = DP_BUFFER_INIT(DP_POSTGRES_MAX_HISTORY_BYTES);
     dp_error ignored = DP_ERROR_INIT; /* asked again soon */
     if (dp_postgres_connect(source->link.options.dsn, true, &session, &ignored) != DP_STATUS_OK)
         return DP_STATUS_OK;
