@@ -2,7 +2,7 @@
  *
  * The promise: what is confirmed to the source <= the stored offset <= what is durable in the journal. Every
  * step may be cut at any time and run again. Decisions are the pure modules' (decoder, batch writer, commit
- * gate); this file only sequences them. One thread.
+ * gate, run_decisions.h); this only sequences them, in files that run_internal.h lists. One thread.
  *
  * Batches may be in flight side by side, each telling the sink which one it comes after. Their receipts are
  * taken strictly in order, so everything behind the oldest one is as if it had not been sent.
