@@ -59,7 +59,7 @@ test-postgres-versions: build ## the tests with a PostgreSQL on versions 13 to 1
 
 test-performance: bench ## the benchmarks, in their short form
 
-lint: ## check formatting and the shell scripts
+lint: ## check formatting, the shell scripts and the direction of includes
 	@scripts/deps.sh lint
 	@scripts/lint.sh
 

@@ -8,8 +8,8 @@
 #ifndef DPONE_CDC_SOURCE_POSTGRES_H
 #define DPONE_CDC_SOURCE_POSTGRES_H
 
+#include "cdc/change_source.h"
 #include "cdc/postgres_preflight.h"
-#include "services/change_source.h"
 
 /* Hears that the server has gone on to another timeline while the source was being read. Everything confirmed
  * is history of that timeline. Unless the stream was not interrupted (a standby that was promoted while it

@@ -9,7 +9,7 @@ packages_of() {
                 libjansson-dev libssl-dev libcurl4-openssl-dev libzstd-dev ca-certificates python3 curl ;;
     test) echo libcmocka-dev postgresql postgresql-15-wal2json sqlite3 openssl procps util-linux nginx-light mandoc \
                bash-completion git ;;
-    lint) echo clang-format-14 shellcheck ;;
+    lint) echo clang-format-14 shellcheck python3 ;;
     fuzz) echo clang libclang-rt-14-dev llvm ;;
     bench) echo wrk ;;
     coverage) echo gcovr ;;

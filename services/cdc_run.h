@@ -13,8 +13,8 @@
 #include <signal.h>
 
 #include "cdc/batch_writer.h"
+#include "cdc/change_source.h"
 #include "services/batch_sink.h"
-#include "services/change_source.h"
 
 typedef enum dp_on_poison { DP_ON_POISON_STOP, DP_ON_POISON_QUARANTINE } dp_on_poison;
 

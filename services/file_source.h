@@ -3,7 +3,7 @@
 #define DPONE_SERVICES_FILE_SOURCE_H
 
 #include "cdc/capture_reader.h"
-#include "services/change_source.h"
+#include "cdc/change_source.h"
 
 typedef struct dp_file_source_options {
     const char *source; /* "-", a path, or "file:" and a path */

@@ -8,8 +8,8 @@
 #ifndef DPONE_SERVICES_SOURCE_COMPARE_H
 #define DPONE_SERVICES_SOURCE_COMPARE_H
 
+#include "cdc/change_source.h"
 #include "services/artifact.h"
-#include "services/change_source.h"
 
 typedef struct dp_source_compare_options {
     const char *artifact_path;

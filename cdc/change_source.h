@@ -4,8 +4,8 @@
  * become durable. It never decodes, never decides. The contract is written beside each slot; a source belongs
  * to one thread.
  */
-#ifndef DPONE_SERVICES_CHANGE_SOURCE_H
-#define DPONE_SERVICES_CHANGE_SOURCE_H
+#ifndef DPONE_CDC_CHANGE_SOURCE_H
+#define DPONE_CDC_CHANGE_SOURCE_H
 
 #include "base/error.h"
 #include "cdc/decoder.h"
