@@ -75,12 +75,10 @@ bool dp_slice_to_u64(dp_slice text, uint64_t maximum, uint64_t *value)
     return true;
 }
 
-bool dp_slice_find(dp_slice text, const dp_slice *texts, size_t count, size_t *index)
+int dp_slice_find(dp_slice text, const dp_slice *texts, size_t count)
 {
     for (size_t i = 0; i < count; i++) {
-        if (!dp_slice_equal(text, texts[i])) continue;
-        *index = i;
-        return true;
+        if (dp_slice_equal(text, texts[i])) return (int)i;
     }
-    return false;
+    return -1;
 }

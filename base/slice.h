@@ -17,6 +17,9 @@ typedef struct dp_slice {
 
 #define DP_SLICE_LITERAL(text) ((dp_slice){(text), sizeof(text) - 1})
 
+/* For X-macro lists of (name, text, ...): static const dp_slice texts[] = {DP_THING_LIST(DP_SLICE_ENTRY)}; */
+#define DP_SLICE_ENTRY(name, text, ...) {(text), sizeof(text) - 1},
+
 static inline dp_slice dp_slice_make(const char *data, size_t length)
 {
     return (dp_slice){data, length};
@@ -48,8 +51,8 @@ dp_slice dp_slice_trim(dp_slice text); /* ASCII white space at both ends */
 /* Splits at the first separator; without one, head is everything and false is returned. */
 bool dp_slice_split(dp_slice text, char separator, dp_slice *head, dp_slice *tail);
 
-/* The index of a text in a list of different ones. */
-bool dp_slice_find(dp_slice text, const dp_slice *texts, size_t count, size_t *index);
+/* The index of a text in a list of different ones; -1 when it is not there. */
+int dp_slice_find(dp_slice text, const dp_slice *texts, size_t count);
 
 /* Strict decimal: digits only, no sign, no white space, within 0..maximum. */
 bool dp_slice_to_u64(dp_slice text, uint64_t maximum, uint64_t *value);

@@ -74,6 +74,15 @@ size_t dp_utf8_encode(uint32_t code_point, char out[4])
     return 4;
 }
 
+bool dp_utf8_is_plain(dp_slice text)
+{
+    for (size_t i = 0; i < text.length; i++) {
+        unsigned char byte = (unsigned char)text.data[i];
+        if (byte < 0x20 || byte == 0x7F) return false;
+    }
+    return dp_utf8_valid(text, NULL);
+}
+
 /* How many bytes at `text` end a line or steer a terminal: C0, DEL, C1 (U+0080 to U+009F), and the two
  * Unicode line separators (U+2028, U+2029). */
 static size_t control_length(const unsigned char *text, size_t left)

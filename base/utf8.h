@@ -7,6 +7,9 @@
 /* Whether the whole text is valid. On false, *fault_at (may be null) is the offset of the first bad byte. */
 bool dp_utf8_valid(dp_slice text, size_t *fault_at);
 
+/* Whether the text is valid and without ASCII's control characters, as a name must be. */
+bool dp_utf8_is_plain(dp_slice text);
+
 /* Writes a code point (not a surrogate, at most U+10FFFF) as 1 to 4 bytes; returns how many. */
 size_t dp_utf8_encode(uint32_t code_point, char out[4]);
 

@@ -8,11 +8,7 @@
 /* A message's end shows only by what follows it. */
 enum { LOOK_AHEAD_BYTES = 64 };
 
-static const dp_slice form_texts[] = {
-#define TEXT(name, text, summary) {text, sizeof(text) - 1},
-    DP_CAPTURE_FORM_LIST(TEXT)
-#undef TEXT
-};
+static const dp_slice form_texts[] = {DP_CAPTURE_FORM_LIST(DP_SLICE_ENTRY)};
 
 dp_slice dp_capture_form_text(dp_capture_form form)
 {
@@ -21,10 +17,9 @@ dp_slice dp_capture_form_text(dp_capture_form form)
 
 bool dp_capture_form_parse(dp_slice text, dp_capture_form *form)
 {
-    size_t index;
-    if (!dp_slice_find(text, form_texts, sizeof form_texts / sizeof form_texts[0], &index)) return false;
-    *form = (dp_capture_form)index;
-    return true;
+    int found = dp_slice_find(text, form_texts, sizeof form_texts / sizeof form_texts[0]);
+    if (found >= 0) *form = (dp_capture_form)found;
+    return found >= 0;
 }
 
 dp_capture_reader *dp_capture_reader_new(const dp_capture_options *options, const dp_capture_sink *sink)

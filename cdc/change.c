@@ -2,11 +2,7 @@
 
 #include <stdio.h>
 
-static const dp_slice operation_texts[] = {
-#define TEXT(name, text) {text, sizeof(text) - 1},
-    DP_OPERATION_LIST(TEXT)
-#undef TEXT
-};
+static const dp_slice operation_texts[] = {DP_OPERATION_LIST(DP_SLICE_ENTRY)};
 
 dp_slice dp_operation_text(dp_operation operation)
 {
@@ -15,18 +11,12 @@ dp_slice dp_operation_text(dp_operation operation)
 
 bool dp_operation_parse(dp_slice text, dp_operation *operation)
 {
-    size_t index;
-    if (!dp_slice_find(text, operation_texts, sizeof operation_texts / sizeof operation_texts[0], &index))
-        return false;
-    *operation = (dp_operation)index;
-    return true;
+    int found = dp_slice_find(text, operation_texts, sizeof operation_texts / sizeof operation_texts[0]);
+    if (found >= 0) *operation = (dp_operation)found;
+    return found >= 0;
 }
 
-static const dp_slice backend_texts[] = {
-#define TEXT(name, text) {text, sizeof(text) - 1},
-    DP_BACKEND_LIST(TEXT)
-#undef TEXT
-};
+static const dp_slice backend_texts[] = {DP_BACKEND_LIST(DP_SLICE_ENTRY)};
 
 dp_slice dp_backend_text(dp_backend backend)
 {
@@ -35,11 +25,9 @@ dp_slice dp_backend_text(dp_backend backend)
 
 bool dp_backend_parse(dp_slice text, dp_backend *backend)
 {
-    size_t index;
-    if (!dp_slice_find(text, backend_texts, sizeof backend_texts / sizeof backend_texts[0], &index))
-        return false;
-    *backend = (dp_backend)index;
-    return true;
+    int found = dp_slice_find(text, backend_texts, sizeof backend_texts / sizeof backend_texts[0]);
+    if (found >= 0) *backend = (dp_backend)found;
+    return found >= 0;
 }
 
 /* Upper-case hexadecimal without leading zeros. */

@@ -38,11 +38,7 @@ enum {
         MEMBER_COUNT
 };
 
-static const dp_slice member_names[] = {
-#define MEMBER_NAME(name, text) {text, sizeof(text) - 1},
-    MEMBER_LIST(MEMBER_NAME)
-#undef MEMBER_NAME
-};
+static const dp_slice member_names[] = {MEMBER_LIST(DP_SLICE_ENTRY)};
 
 enum { COLUMN_NAME, COLUMN_TYPE, COLUMN_VALUE, COLUMN_MEMBER_COUNT };
 

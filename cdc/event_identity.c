@@ -15,11 +15,7 @@ struct dp_event_identity {
     dp_buffer canonical;
 };
 
-static const dp_slice identity_texts[] = {
-#define TEXT(name, text) {text, sizeof(text) - 1},
-    DP_IDENTITY_LIST(TEXT)
-#undef TEXT
-};
+static const dp_slice identity_texts[] = {DP_IDENTITY_LIST(DP_SLICE_ENTRY)};
 
 dp_slice dp_identity_text(dp_identity_kind kind)
 {
@@ -28,11 +24,9 @@ dp_slice dp_identity_text(dp_identity_kind kind)
 
 bool dp_identity_parse(dp_slice text, dp_identity_kind *kind)
 {
-    size_t index;
-    if (!dp_slice_find(text, identity_texts, sizeof identity_texts / sizeof identity_texts[0], &index))
-        return false;
-    *kind = (dp_identity_kind)index;
-    return true;
+    int found = dp_slice_find(text, identity_texts, sizeof identity_texts / sizeof identity_texts[0]);
+    if (found >= 0) *kind = (dp_identity_kind)found;
+    return found >= 0;
 }
 
 dp_event_identity *dp_event_identity_new(dp_identity_kind kind)

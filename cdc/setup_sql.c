@@ -32,19 +32,10 @@ static bool fits(dp_setup_dialect dialect, dp_slice name)
     return units <= 128;
 }
 
-static bool has_control_character(dp_slice text)
-{
-    for (size_t i = 0; i < text.length; i++) {
-        unsigned char byte = (unsigned char)text.data[i];
-        if (byte < 0x20 || byte == 0x7F) return true;
-    }
-    return false;
-}
-
 dp_status dp_setup_check_optional_name(dp_setup_dialect dialect, const char *option_name, dp_slice name,
                                        dp_error *error)
 {
-    if (has_control_character(name) || !dp_utf8_valid(name, NULL)) {
+    if (!dp_utf8_is_plain(name)) {
         return dp_error_set(error, DP_STATUS_USAGE,
                             "--%s: '%.*s' holds a control character or is not UTF-8; expected a name",
                             option_name, DP_SLICE_PRINT(name));

@@ -2,11 +2,10 @@
 
 #include "base/utf8.h"
 
-/* Reads one name, bare or quoted, from the front of *rest into `store`; NULL when there is none. */
-static bool take_name(dp_slice *rest, char *store, dp_slice *name)
+bool dp_table_name_take(dp_slice *rest, char **store, dp_slice *name)
 {
+    char *start = *store;
     size_t at = 0;
-    size_t length = 0;
     if (rest->length > 0 && rest->data[0] == '"') {
         for (at = 1;; at++) {
             if (at >= rest->length) return false;
@@ -14,39 +13,31 @@ static bool take_name(dp_slice *rest, char *store, dp_slice *name)
                 if (at + 1 >= rest->length || rest->data[at + 1] != '"') break;
                 at++;
             }
-            store[length++] = rest->data[at];
+            *(*store)++ = rest->data[at];
         }
         at++;
     } else {
         while (at < rest->length && memchr(".,=\"", rest->data[at], 4) == NULL) {
-            store[length++] = rest->data[at++];
+            *(*store)++ = rest->data[at++];
         }
     }
-    *name = (dp_slice){store, length};
+    *name = (dp_slice){start, (size_t)(*store - start)};
     *rest = (dp_slice){rest->data + at, rest->length - at};
-    return length > 0;
-}
-
-static bool has_control_character(dp_slice text)
-{
-    for (size_t i = 0; i < text.length; i++) {
-        unsigned char byte = (unsigned char)text.data[i];
-        if (byte < 0x20 || byte == 0x7F) return true;
-    }
-    return false;
+    return name->length > 0;
 }
 
 dp_status dp_table_name_parse(dp_slice text, const char *option_name, dp_arena *arena, dp_table_name *name,
                               dp_error *error)
 {
-    char *store = dp_arena_alloc(arena, 2 * text.length + 1);
+    char *store = dp_arena_alloc(arena, text.length + 1);
     if (store == NULL) return dp_error_no_memory(error, "a table name");
     dp_slice rest = text;
     dp_table_name result;
-    bool complete = take_name(&rest, store, &result.schema) && rest.length > 0 && rest.data[0] == '.';
+    bool complete =
+        dp_table_name_take(&rest, &store, &result.schema) && rest.length > 0 && rest.data[0] == '.';
     if (complete) {
         rest = (dp_slice){rest.data + 1, rest.length - 1};
-        complete = take_name(&rest, store + text.length, &result.table) && rest.length == 0;
+        complete = dp_table_name_take(&rest, &store, &result.table) && rest.length == 0;
     }
     if (!complete) {
         dp_error_set(error, DP_STATUS_USAGE, "--%s: '%.*s' is not a table; expected schema.table",
@@ -55,7 +46,7 @@ dp_status dp_table_name_parse(dp_slice text, const char *option_name, dp_arena *
                              "public.\"odd.name\"");
         return DP_STATUS_USAGE;
     }
-    if (has_control_character(text) || !dp_utf8_valid(text, NULL)) {
+    if (!dp_utf8_is_plain(text)) {
         return dp_error_set(error, DP_STATUS_USAGE,
                             "--%s: '%.*s' holds a control character or is not UTF-8; expected schema.table",
                             option_name, DP_SLICE_PRINT(text));

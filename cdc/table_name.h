@@ -14,6 +14,10 @@ typedef struct dp_table_name {
     dp_slice table;
 } dp_table_name;
 
+/* Reads one name, bare or quoted, from the front of *rest; it is unquoted at *store, which advances by at
+ * most what *rest does. False when there is none. */
+bool dp_table_name_take(dp_slice *rest, char **store, dp_slice *name);
+
 /* The names live in the arena. USAGE names the option, the text and the expected form; a name that is empty,
  * not UTF-8, or holds a control character is refused. */
 dp_status dp_table_name_parse(dp_slice text, const char *option_name, dp_arena *arena, dp_table_name *name,

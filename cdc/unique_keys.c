@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "base/buffer.h"
+#include "cdc/table_name.h"
 
 enum { MAX_TABLES = 10000, MAX_COLUMNS = 32 };
 
@@ -42,32 +43,6 @@ void dp_unique_keys_free(dp_unique_keys *keys)
     free(keys);
 }
 
-/* Reads one name, bare or quoted, and stores it at *store, which advances. Returns false when there is none.
- */
-static bool take_name(dp_slice *rest, char **store, dp_slice *name)
-{
-    char *start = *store;
-    size_t at = 0;
-    if (rest->length > 0 && rest->data[0] == '"') {
-        for (at = 1;; at++) {
-            if (at >= rest->length) return false;
-            if (rest->data[at] == '"') {
-                if (at + 1 >= rest->length || rest->data[at + 1] != '"') break;
-                at++;
-            }
-            *(*store)++ = rest->data[at];
-        }
-        at++;
-    } else {
-        while (at < rest->length && strchr(".,=\"", rest->data[at]) == NULL) {
-            *(*store)++ = rest->data[at++];
-        }
-    }
-    *name = (dp_slice){start, (size_t)(*store - start)};
-    *rest = (dp_slice){rest->data + at, rest->length - at};
-    return name->length > 0;
-}
-
 static bool take_byte(dp_slice *rest, char expected)
 {
     if (rest->length == 0 || rest->data[0] != expected) return false;
@@ -95,11 +70,11 @@ static const char *parse(table_key *key, dp_slice rest)
     static const char form[] = "expected schema.table=column[,column...]";
     char *store = key->names;
     if (memchr(rest.data, '\0', rest.length) != NULL) return "a NUL byte in a name";
-    if (!take_name(&rest, &store, &key->schema) || !take_byte(&rest, '.')) return form;
-    if (!take_name(&rest, &store, &key->table) || !take_byte(&rest, '=')) return form;
+    if (!dp_table_name_take(&rest, &store, &key->schema) || !take_byte(&rest, '.')) return form;
+    if (!dp_table_name_take(&rest, &store, &key->table) || !take_byte(&rest, '=')) return form;
     do {
         dp_slice column;
-        if (!take_name(&rest, &store, &column)) return form;
+        if (!dp_table_name_take(&rest, &store, &column)) return form;
         if (key->column_count == MAX_COLUMNS) return "more than 32 key columns";
         if (!insert_column(key, column)) return "a column is given twice";
     } while (take_byte(&rest, ','));

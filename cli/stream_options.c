@@ -28,7 +28,6 @@ bool dp_stream_asks_for_keys(const dp_invocation *invocation)
     return false;
 }
 
-/* The token is the file's first line. */
 /* The choices of an option are the texts of its list, so that a parsed value is always known. */
 dp_identity_kind dp_stream_identity(const dp_invocation *invocation)
 {
@@ -39,16 +38,11 @@ dp_identity_kind dp_stream_identity(const dp_invocation *invocation)
 
 bool dp_stream_plugin(const dp_invocation *invocation, dp_plugin *plugin)
 {
-    static const dp_slice texts[] = {
-#define TEXT(name, text, summary) {text, sizeof(text) - 1},
-        DP_PLUGIN_LIST(TEXT)
-#undef TEXT
-    };
-    size_t index;
+    static const dp_slice texts[] = {DP_PLUGIN_LIST(DP_SLICE_ENTRY)};
     dp_slice text = dp_slice_of_text(dp_invocation_text(invocation, "plugin"));
-    if (!dp_slice_find(text, texts, sizeof texts / sizeof texts[0], &index)) return false;
-    *plugin = (dp_plugin)index;
-    return true;
+    int found = dp_slice_find(text, texts, sizeof texts / sizeof texts[0]);
+    if (found >= 0) *plugin = (dp_plugin)found;
+    return found >= 0;
 }
 
 dp_capture_options dp_stream_capture(const dp_invocation *invocation)

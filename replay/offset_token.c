@@ -30,6 +30,15 @@ dp_status dp_offset_parse(dp_slice text, dp_backend backend, const char *option_
                         dp_offset_expected_form(backend));
 }
 
+dp_offset dp_offset_of_position(dp_backend backend, dp_position position)
+{
+    char text[DP_POSITION_TEXT_BYTES];
+    dp_offset offset = {.backend = backend};
+    dp_position_format(backend, position, text);
+    dp_offset_of_token(backend, dp_slice_of_text(text), &offset);
+    return offset;
+}
+
 dp_offset dp_offset_of_lsn(dp_lsn position)
 {
     char token[DP_LSN_TEXT_BYTES];

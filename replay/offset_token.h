@@ -29,7 +29,8 @@ bool dp_offset_of_token(dp_backend backend, dp_slice token, dp_offset *offset);
 dp_status dp_offset_parse(dp_slice text, dp_backend backend, const char *option_name, dp_offset *offset,
                           dp_error *error);
 
-/* The offset at a PostgreSQL position, in canonical text. */
+/* The offset at a position, in canonical text. */
+dp_offset dp_offset_of_position(dp_backend backend, dp_position position);
 dp_offset dp_offset_of_lsn(dp_lsn position);
 
 /* The position of a postgres_logical offset; false for another backend. */

@@ -9,15 +9,6 @@ enum { PROGRESS_LINES = 20000, COMPARE_ARENA_BYTES = 64 * 1024 };
 
 #define COMPARE_ARENA_MAX_BYTES ((size_t)4 << 30)
 
-static dp_offset offset_of_position(dp_backend backend, dp_position position)
-{
-    char text[DP_POSITION_TEXT_BYTES];
-    dp_offset offset = {.backend = backend};
-    dp_position_format(backend, position, text);
-    dp_offset_of_token(backend, dp_slice_of_text(text), &offset);
-    return offset;
-}
-
 /* --- the window --- */
 
 static dp_status blocked(dp_replay_blocker blocker, const dp_offset *given, const char *than,
@@ -161,8 +152,8 @@ static dp_status compare_line(void *context, dp_slice journal_line, dp_error *er
 static dp_status compare_all(comparison *self, dp_journal_link *link, const dp_stream_facts *stream,
                              const dp_artifact_manifest *manifest, dp_error *error)
 {
-    dp_offset from = offset_of_position(stream->backend, manifest->from);
-    dp_offset to = offset_of_position(stream->backend, manifest->to);
+    dp_offset from = dp_offset_of_position(stream->backend, manifest->from);
+    dp_offset to = dp_offset_of_position(stream->backend, manifest->to);
     dp_offset begin = {.backend = stream->backend};
     if (!manifest->has_from && stream->has_pruned)
         return blocked(DP_REPLAY_BLOCKER_START_BEFORE_RETENTION, &begin, "before the journal's retention",

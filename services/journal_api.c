@@ -65,6 +65,15 @@ void journal_reply_ok(dp_api_reply *reply)
     reply->http_status = 200;
 }
 
+void journal_reply_end(dp_api_reply *reply, dp_status status, const dp_error *error)
+{
+    if (status == DP_STATUS_OK) {
+        journal_reply_ok(reply);
+    } else {
+        journal_reply_failure(reply, status, error);
+    }
+}
+
 typedef struct failure_kind {
     unsigned http_status;
     const char *code;       /* when the error has none */

@@ -59,11 +59,7 @@ void dp_journal_api_list_audit(dp_journal_api *api, dp_slice pipeline, dp_slice 
         dp_json_null(&page.writer);
     }
     dp_json_end_object(&page.writer);
-    if (status == DP_STATUS_OK) {
-        journal_reply_ok(reply);
-    } else {
-        journal_reply_failure(reply, status, &error);
-    }
+    journal_reply_end(reply, status, &error);
 }
 
 static void reply_count(dp_api_reply *reply, const char *key, uint64_t count)

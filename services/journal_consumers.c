@@ -16,15 +16,6 @@ static void write_row(dp_json_writer *writer, dp_slice consumer, const dp_offset
     dp_json_member_time(writer, "updated_at", row->updated_at_us);
 }
 
-static void finish(dp_api_reply *reply, dp_status status, const dp_error *error)
-{
-    if (status == DP_STATUS_OK) {
-        journal_reply_ok(reply);
-    } else {
-        journal_reply_failure(reply, status, error);
-    }
-}
-
 /* --- the list ------------------------------------------------------------------------------------------ */
 
 typedef struct consumer_list {
@@ -60,7 +51,7 @@ void dp_journal_api_list_consumers(dp_journal_api *api, dp_slice pipeline, dp_ap
     }
     dp_json_end_array(&list.writer);
     dp_json_end_object(&list.writer);
-    finish(reply, status, &error);
+    journal_reply_end(reply, status, &error);
 }
 
 /* --- one consumer -------------------------------------------------------------------------------------- */
@@ -147,7 +138,7 @@ void dp_journal_api_get_consumer(dp_journal_api *api, const dp_consumer_choice *
         journal_give_reader(api, call.store, status);
     }
     dp_arena_free(call.arena);
-    finish(reply, status, &error);
+    journal_reply_end(reply, status, &error);
 }
 
 /* --- committing ---------------------------------------------------------------------------------------- */
@@ -238,7 +229,7 @@ static void change(dp_journal_api *api, consumer_call *call, dp_slice body, cons
     }
     json_decref(object);
     dp_arena_free(call->arena);
-    finish(call->reply, status, &error);
+    journal_reply_end(call->reply, status, &error);
 }
 
 void dp_journal_api_put_consumer(dp_journal_api *api, const dp_consumer_choice *choice, dp_slice body,

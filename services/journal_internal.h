@@ -86,6 +86,9 @@ bool journal_check_pipeline(dp_slice name, dp_api_reply *reply);
 /* Ends a body that was written into reply->body. */
 void journal_reply_ok(dp_api_reply *reply);
 
+/* The same when the status is OK; else fills in the reply for the failure. */
+void journal_reply_end(dp_api_reply *reply, dp_status status, const dp_error *error);
+
 /* Begins an empty reply with a writer on its body. */
 dp_json_writer journal_reply_begin(dp_api_reply *reply);
 

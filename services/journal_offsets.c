@@ -172,9 +172,5 @@ void dp_journal_api_list_offsets(dp_journal_api *api, dp_slice pipeline, dp_api_
     }
     dp_json_end_array(&writer);
     dp_json_end_object(&writer);
-    if (status != DP_STATUS_OK) {
-        journal_reply_failure(reply, status, &error);
-    } else {
-        journal_reply_ok(reply);
-    }
+    journal_reply_end(reply, status, &error);
 }

@@ -70,15 +70,6 @@ static dp_status add_stream(void *context, const dp_stream *row, dp_error *error
     return DP_STATUS_OK;
 }
 
-static void finish(dp_api_reply *reply, dp_status status, const dp_error *error)
-{
-    if (status == DP_STATUS_OK) {
-        journal_reply_ok(reply);
-    } else {
-        journal_reply_failure(reply, status, error);
-    }
-}
-
 void dp_journal_api_list_pipelines(dp_journal_api *api, dp_api_reply *reply)
 {
     dp_error error = DP_ERROR_INIT;
@@ -96,7 +87,7 @@ void dp_journal_api_list_pipelines(dp_journal_api *api, dp_api_reply *reply)
     end_pipeline(&list);
     dp_json_end_array(&list.writer);
     dp_json_end_object(&list.writer);
-    finish(reply, status, &error);
+    journal_reply_end(reply, status, &error);
 }
 
 /* --- choosing a stream --------------------------------------------------------------------------------- */
@@ -311,7 +302,7 @@ void dp_journal_api_show_pipeline(dp_journal_api *api, dp_slice pipeline, dp_api
     dp_status status = page.arena == NULL ? dp_error_no_memory(&error, "a pipeline's page")
                                           : show_pipeline(api, pipeline, &page, &error);
     dp_arena_free(page.arena);
-    finish(reply, status, &error);
+    journal_reply_end(reply, status, &error);
 }
 
 /* --- what a stream reads from -------------------------------------------------------------------------- */

@@ -71,11 +71,7 @@ void dp_journal_api_list_quarantine(dp_journal_api *api, dp_slice pipeline, dp_s
         dp_json_null(&page.writer);
     }
     dp_json_end_object(&page.writer);
-    if (status != DP_STATUS_OK) {
-        journal_reply_failure(reply, status, &error);
-    } else {
-        journal_reply_ok(reply);
-    }
+    journal_reply_end(reply, status, &error);
 }
 
 /* --- adding -------------------------------------------------------------------------------------------- */

@@ -22,15 +22,6 @@ enum {
 
 /* --- facts and plan --- */
 
-static dp_offset offset_of_position(dp_backend backend, dp_position position)
-{
-    char text[DP_POSITION_TEXT_BYTES];
-    dp_offset offset = {.backend = backend};
-    dp_position_format(backend, position, text);
-    dp_offset_of_token(backend, dp_slice_of_text(text), &offset);
-    return offset;
-}
-
 static dp_status facts_of_artifact(const dp_replay_options *options, dp_replay_job *job, dp_error *error)
 {
     dp_status status = dp_artifact_open(options->origin.artifact_path, &job->artifact, error);
@@ -40,8 +31,8 @@ static dp_status facts_of_artifact(const dp_replay_options *options, dp_replay_j
     job->identity = manifest->stream.identity;
     job->source = manifest->stream.source;
     job->has_retention = manifest->has_from;
-    if (manifest->has_from) job->retention = offset_of_position(job->backend, manifest->from);
-    job->high = offset_of_position(job->backend, manifest->to);
+    if (manifest->has_from) job->retention = dp_offset_of_position(job->backend, manifest->from);
+    job->high = dp_offset_of_position(job->backend, manifest->to);
     snprintf(job->artifact_uri, sizeof job->artifact_uri, "%s%s",
              strncmp(options->origin.artifact_path, "file:", 5) == 0 ? "" : "file:",
              options->origin.artifact_path);

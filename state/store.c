@@ -13,11 +13,7 @@ static const struct scheme {
     {"postgres://", &dp_store_postgres, true},
 };
 
-static const dp_slice quarantine_states[] = {
-#define TEXT(name, text) {text, sizeof(text) - 1},
-    DP_QUARANTINE_STATE_LIST(TEXT)
-#undef TEXT
-};
+static const dp_slice quarantine_states[] = {DP_QUARANTINE_STATE_LIST(DP_SLICE_ENTRY)};
 
 dp_slice dp_quarantine_state_text(dp_quarantine_state state)
 {
@@ -26,11 +22,10 @@ dp_slice dp_quarantine_state_text(dp_quarantine_state state)
 
 bool dp_quarantine_state_parse(dp_slice text, dp_quarantine_state *state)
 {
-    size_t index;
-    const size_t count = sizeof quarantine_states / sizeof quarantine_states[0];
-    if (!dp_slice_find(text, quarantine_states, count, &index)) return false;
-    *state = (dp_quarantine_state)index;
-    return true;
+    int found =
+        dp_slice_find(text, quarantine_states, sizeof quarantine_states / sizeof quarantine_states[0]);
+    if (found >= 0) *state = (dp_quarantine_state)found;
+    return found >= 0;
 }
 
 dp_status dp_state_dsn_parse(const char *text, dp_state_dsn *dsn, dp_error *error)

@@ -91,12 +91,29 @@ static void what_ends_a_line_steers_a_terminal_or_is_no_text_becomes_a_question_
     }
 }
 
+static void a_name_is_plain_without_controls_and_faults(void **state)
+{
+    (void)state;
+    static const struct {
+        dp_slice text;
+        bool plain;
+    } cases[] = {
+        {{"", 0}, true},      {{"orders", 6}, true}, {{"\xC3\xA9", 2}, true},
+        {{"a b", 3}, true},   {{"a\0b", 3}, false},  {{"a\nb", 3}, false},
+        {{"\x1F", 1}, false}, {{"\x7F", 1}, false},  {{"a\xC3", 2}, false},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        if (dp_utf8_is_plain(cases[i].text) != cases[i].plain) fail_msg("case %zu", i);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_code_point_is_valid_and_surrogates_are_not),
         cmocka_unit_test(every_pair_and_many_quadruples_of_bytes_agree_with_the_definition),
         cmocka_unit_test(the_fault_is_found_at_any_distance),
+        cmocka_unit_test(a_name_is_plain_without_controls_and_faults),
         cmocka_unit_test(what_ends_a_line_steers_a_terminal_or_is_no_text_becomes_a_question_mark),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
