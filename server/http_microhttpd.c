@@ -1002,19 +1002,23 @@ static unsigned connection_limit(const dp_http_options *options)
     return (unsigned)(limit / options->thread_count);
 }
 
+/* GnuTLS's ordinary choice still has the two versions that RFC 8996 gave up. */
+static const char tls_versions[] = "NORMAL:-VERS-TLS1.0:-VERS-TLS1.1";
+
 static bool start_daemon(event_loop *loop, const dp_http_options *options, int listen_file)
 {
-    struct MHD_OptionItem tls[] = {
-        {MHD_OPTION_END, 0, NULL}, {MHD_OPTION_END, 0, NULL}, {MHD_OPTION_END, 0, NULL}};
+    struct MHD_OptionItem tls[4] = {{MHD_OPTION_END, 0, NULL}};
     unsigned flags = MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG;
     if (options->tls_certificate != NULL) {
         union {
             const char *text;
             void *for_mhd; /* MHD copies it */
-        } certificate = {options->tls_certificate}, key = {options->tls_key};
+        } certificate = {options->tls_certificate}, key = {options->tls_key}, versions = {tls_versions};
         flags |= MHD_USE_TLS;
         tls[0] = (struct MHD_OptionItem){MHD_OPTION_HTTPS_MEM_CERT, 0, certificate.for_mhd};
         tls[1] = (struct MHD_OptionItem){MHD_OPTION_HTTPS_MEM_KEY, 0, key.for_mhd};
+        tls[2] = (struct MHD_OptionItem){MHD_OPTION_HTTPS_PRIORITIES, 0, versions.for_mhd};
+        tls[3] = (struct MHD_OptionItem){MHD_OPTION_END, 0, NULL};
     }
     loop->daemon = MHD_start_daemon(
         flags, 0, NULL, NULL, handle, loop, MHD_OPTION_EXTERNAL_LOGGER, log_library, loop,

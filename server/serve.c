@@ -11,8 +11,9 @@
 #include "server/application.h"
 #include "server/http.h"
 #include "server/service_notify.h"
+#include "server/tls_files.h"
 
-enum { WATCH_INTERVAL_MS = 500, MAX_PEM_BYTES = 1 << 20, MIN_SILENCE_S = 120, HELD_GRACE_US = 5000000 };
+enum { WATCH_INTERVAL_MS = 500, MIN_SILENCE_S = 120, HELD_GRACE_US = 5000000 };
 
 typedef struct running {
     const dp_serve_options *options;
@@ -22,8 +23,7 @@ typedef struct running {
     dp_http_server *http;
     dp_journal_api *journal;
     char token[4097];
-    dp_buffer certificate;
-    dp_buffer key;
+    dp_tls_files tls; /* empty without TLS */
     struct timespec dotenv_changed;
     int64_t dotenv_bytes;
 } running;
@@ -78,8 +78,8 @@ static dp_status start_http(running *run, dp_error *error)
         .max_header_bytes = (size_t)dp_settings_number(settings, DP_SETTING_MAX_HEADER_BYTES),
         .silence_timeout_s = silence_timeout_s(settings),
         .request_user_bytes = dp_application_request_bytes(),
-        .tls_certificate = run->certificate.length == 0 ? NULL : run->certificate.data,
-        .tls_key = run->key.length == 0 ? NULL : run->key.data,
+        .tls_certificate = run->tls.certificate.data,
+        .tls_key = run->tls.key.data,
         .log = run->log,
     };
     dp_http_handlers handlers = dp_application_handlers(run->application);
@@ -202,24 +202,6 @@ static void stop(running *run)
                  dp_log_bool("everything_finished", finished));
 }
 
-static dp_status read_pem(const char *flag, const char *path, dp_buffer *out, dp_error *error)
-{
-    FILE *file = fopen(path, "re");
-    if (file == NULL)
-        return dp_error_set(error, DP_STATUS_USAGE, "%s: unable to read '%s': %s", flag, path,
-                            strerror(errno));
-    char chunk[4096];
-    size_t got;
-    while ((got = fread(chunk, 1, sizeof chunk, file)) > 0) {
-        dp_buffer_append(out, chunk, got);
-    }
-    bool failed = ferror(file) != 0;
-    fclose(file);
-    if (failed || out->length == 0 || dp_buffer_text(out) == NULL)
-        return dp_error_set(error, DP_STATUS_USAGE, "%s: '%s' is not a PEM file", flag, path);
-    return DP_STATUS_OK;
-}
-
 static dp_status read_secrets(running *run, dp_error *error)
 {
     const char *token_file = dp_settings_text(&run->settings, DP_SETTING_AUTH_TOKEN_FILE);
@@ -230,8 +212,7 @@ static dp_status read_secrets(running *run, dp_error *error)
         return dp_error_set(error, DP_STATUS_USAGE, "--tls-cert and --tls-key are only valid together");
     if (token_file != NULL) status = dp_access_read_token(token_file, run->token, error);
     if (status == DP_STATUS_OK && certificate != NULL)
-        status = read_pem("--tls-cert", certificate, &run->certificate, error);
-    if (status == DP_STATUS_OK && key != NULL) status = read_pem("--tls-key", key, &run->key, error);
+        status = dp_tls_files_read(certificate, key, &run->tls, error);
     return status;
 }
 
@@ -265,9 +246,7 @@ static dp_status start(running *run, dp_error *error)
 
 dp_status dp_serve(const dp_serve_options *options, dp_error *error)
 {
-    running run = {.options = options,
-                   .certificate = DP_BUFFER_INIT(MAX_PEM_BYTES),
-                   .key = DP_BUFFER_INIT(MAX_PEM_BYTES)};
+    running run = {.options = options};
     sigset_t signals;
     sigemptyset(&signals);
     sigaddset(&signals, SIGTERM);
@@ -287,7 +266,6 @@ dp_status dp_serve(const dp_serve_options *options, dp_error *error)
     dp_journal_api_close(run.journal);
     dp_log_free(run.log);
     dp_settings_release(&run.settings);
-    dp_buffer_release(&run.certificate);
-    dp_buffer_release(&run.key);
+    dp_tls_files_release(&run.tls);
     return status;
 }

@@ -301,6 +301,9 @@ class Tls(unittest.TestCase):
             result = subprocess.run(["curl", "-sS", server.url + "/msg"], capture_output=True, check=False)
             self.assertEqual(result.returncode, 60, "a client that does not know the certificate refuses")
             context = ssl.create_default_context(cafile=self.certificate)
+            old = subprocess.run(["curl", "-sS", "-k", "--tlsv1.0", "--tls-max", "1.1", "--ciphers", "ALL:@SECLEVEL=0",
+                                  server.url + "/msg"], capture_output=True, check=False)
+            self.assertEqual(old.returncode, 35, "TLS 1.1 is refused")
             context.maximum_version = ssl.TLSVersion.TLSv1_2
             connection = http.client.HTTPSConnection("localhost", server.port, context=context, timeout=20)
             for _ in range(3):
@@ -315,6 +318,31 @@ class Tls(unittest.TestCase):
                                     text=True, check=False)
             self.assertEqual(result.returncode, 2, result.stderr)
             self.assertIn("--tls-", result.stderr)
+
+
+    def test_unusable_files_are_named(self):
+        def make(name, *command):
+            path = os.path.join(self.directory.name, name)
+            subprocess.run(["openssl", *command, "-out", path], check=True, capture_output=True)
+            return path
+        cut = os.path.join(self.directory.name, "cut.pem")
+        with open(self.certificate, "rb") as whole, open(cut, "wb") as file:
+            file.write(whole.read() + b"-----BEGIN CERTIFICATE-----\nMIIB\n")
+        other = make("other.pem", "ecparam", "-genkey", "-noout", "-name", "prime256v1")
+        protected = make("protected.pem", "pkcs8", "-topk8", "-in", self.key, "-passout", "pass:x")
+        cases = [(self.certificate, other, "is not the key of the first certificate"),
+                 (self.certificate, protected, "needs a passphrase"),
+                 (self.certificate, self.certificate, "is not a PEM file with a private key"),
+                 (self.certificate, "/dev/zero", "is larger than"),
+                 (cut, self.key, "is not a PEM file with whole certificates"),
+                 (self.key, self.key, "is not a PEM file with whole certificates"),
+                 (self.directory.name, self.key, "Is a directory")]
+        for certificate, key, message in cases:
+            result = subprocess.run([BINARY, "serve", "--port", "0", "--state", "none", "--tls-cert", certificate,
+                                     "--tls-key", key], capture_output=True, text=True, check=False, timeout=60)
+            self.assertEqual(result.returncode, 2, result.stderr)
+            self.assertIn(message, result.stderr)
+            self.assertEqual(result.stderr.count("\n"), 1, result.stderr)
 
 
 class Cors(unittest.TestCase):
