@@ -45,10 +45,3 @@ bool dp_sha256_digest(dp_sha256 *hash, dp_slice bytes, uint8_t out[DP_SHA256_BYT
 {
     return dp_sha256_begin(hash) && dp_sha256_update(hash, bytes) && dp_sha256_finish(hash, out);
 }
-
-dp_sha256 *dp_sha256_clone(const dp_sha256 *hash)
-{
-    dp_sha256 *copy = dp_sha256_new();
-    if (copy != NULL) *copy = *hash;
-    return copy;
-}

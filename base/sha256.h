@@ -21,7 +21,4 @@ bool dp_sha256_finish(dp_sha256 *hash, uint8_t out[DP_SHA256_BYTES]);
 /* The digest of one piece. */
 bool dp_sha256_digest(dp_sha256 *hash, dp_slice bytes, uint8_t out[DP_SHA256_BYTES]);
 
-/* A copy of the state so far, to finish early without ending the original. NULL on failure. */
-dp_sha256 *dp_sha256_clone(const dp_sha256 *hash);
-
 #endif

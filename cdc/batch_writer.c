@@ -216,11 +216,6 @@ bool dp_batch_writer_is_full(const dp_batch_writer *batch)
     return batch->event_count >= batch->limits.max_events || batch->lines.length >= batch->limits.max_bytes;
 }
 
-bool dp_batch_writer_has_duplicates(const dp_batch_writer *batch)
-{
-    return batch->has_duplicates;
-}
-
 static void put_token(dp_json_writer *json, const char *key, bool present, dp_lsn lsn)
 {
     char text[DP_LSN_TEXT_BYTES];

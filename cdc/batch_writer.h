@@ -55,7 +55,7 @@ typedef struct dp_batch_mark {
     size_t line_bytes;
     size_t event_count;
     size_t commit_count;
-    bool has_duplicates;
+    bool has_duplicates; /* some event id stands in it twice: it must not pass the gate */
 } dp_batch_mark;
 
 dp_batch_mark dp_batch_writer_mark(const dp_batch_writer *batch);
@@ -68,9 +68,6 @@ void dp_batch_writer_drop_before(dp_batch_writer *batch, dp_batch_mark mark);
 size_t dp_batch_writer_event_count(const dp_batch_writer *batch);
 size_t dp_batch_writer_commit_count(const dp_batch_writer *batch);
 bool dp_batch_writer_is_full(const dp_batch_writer *batch);
-
-/* Whether some event id stands in the batch twice; such a batch must not pass the gate. */
-bool dp_batch_writer_has_duplicates(const dp_batch_writer *batch);
 
 /* The event and commit lines so far. */
 dp_slice dp_batch_writer_lines(const dp_batch_writer *batch);

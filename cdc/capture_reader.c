@@ -10,11 +10,6 @@ enum { LOOK_AHEAD_BYTES = 64 };
 
 static const dp_slice form_texts[] = {DP_CAPTURE_FORM_LIST(DP_SLICE_ENTRY)};
 
-dp_slice dp_capture_form_text(dp_capture_form form)
-{
-    return form_texts[form];
-}
-
 bool dp_capture_form_parse(dp_slice text, dp_capture_form *form)
 {
     int found = dp_slice_find(text, form_texts, sizeof form_texts / sizeof form_texts[0]);

@@ -26,7 +26,6 @@ typedef enum dp_capture_form {
 #undef DP_CAPTURE_FORM_ENUM
 } dp_capture_form;
 
-dp_slice dp_capture_form_text(dp_capture_form form);
 bool dp_capture_form_parse(dp_slice text, dp_capture_form *form);
 
 typedef struct dp_capture_options {

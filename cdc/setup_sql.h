@@ -13,12 +13,6 @@
 #include "cdc/change.h"
 #include "cdc/table_name.h"
 
-/* X(name, text) */
-#define DP_SETUP_PLUGIN_LIST(X)                                                                              \
-    X(PGOUTPUT, "pgoutput")                                                                                  \
-    X(TEST_DECODING, "test_decoding")                                                                        \
-    X(WAL2JSON, "wal2json")
-
 typedef struct dp_setup_request {
     dp_backend backend;
     const dp_table_name *tables;

@@ -3,7 +3,8 @@
 #include <stdarg.h>
 #include <stdio.h>
 
-void dp_observe_log(const dp_client *client, dp_client_log_level level, const char *format, ...)
+__attribute__((format(printf, 3, 4))) static void log_line(const dp_client *client, dp_client_log_level level,
+                                                           const char *format, ...)
 {
     if (client->config.log == NULL || level < client->config.log_level) return;
     char text[512];
@@ -36,10 +37,10 @@ void dp_observe_attempt(const dp_operation *operation, dp_client_kind kind)
         .duration_us = operation->attempt_us,
     };
     send_event(client, &event);
-    dp_observe_log(client, DP_CLIENT_LOG_DEBUG, "%s: attempt %u: %s%sstatus %d, %.3f ms%s, request id %s",
-                   operation->text.shown, response->attempts, dp_client_kind_name(kind),
-                   kind == DP_CLIENT_OK ? "" : ", ", event.http_status, (double)operation->attempt_us / 1000,
-                   exchange->reused ? ", pooled connection" : "", response->request_id);
+    log_line(client, DP_CLIENT_LOG_DEBUG, "%s: attempt %u: %s%sstatus %d, %.3f ms%s, request id %s",
+             operation->text.shown, response->attempts, dp_client_kind_name(kind),
+             kind == DP_CLIENT_OK ? "" : ", ", event.http_status, (double)operation->attempt_us / 1000,
+             exchange->reused ? ", pooled connection" : "", response->request_id);
 }
 
 void dp_observe_retry(const dp_operation *operation, dp_client_kind kind, int64_t wait_us)
@@ -54,9 +55,9 @@ void dp_observe_retry(const dp_operation *operation, dp_client_kind kind, int64_
         .duration_us = wait_us,
     };
     send_event(client, &event);
-    dp_observe_log(client, DP_CLIENT_LOG_DEBUG, "%s: retry in %.3f s after %s (%s), request id %s",
-                   operation->text.shown, (double)wait_us / 1e6, dp_client_kind_name(kind),
-                   operation->last_failure, operation->response->request_id);
+    log_line(client, DP_CLIENT_LOG_DEBUG, "%s: retry in %.3f s after %s (%s), request id %s",
+             operation->text.shown, (double)wait_us / 1e6, dp_client_kind_name(kind), operation->last_failure,
+             operation->response->request_id);
 }
 
 void dp_observe_end(const dp_operation *operation)
@@ -73,7 +74,7 @@ void dp_observe_end(const dp_operation *operation)
     };
     send_event(client, &event);
     if (response->kind != DP_CLIENT_OK) {
-        dp_observe_log(client, DP_CLIENT_LOG_WARNING, "%s", operation->error->message);
+        log_line(client, DP_CLIENT_LOG_WARNING, "%s", operation->error->message);
     }
 }
 
@@ -90,15 +91,15 @@ void dp_observe_breaker(const dp_operation *operation, dp_breaker_state from, dp
     send_event(client, &event);
     switch (to) {
     case DP_BREAKER_OPEN:
-        dp_observe_log(client, DP_CLIENT_LOG_WARNING, "circuit breaker opened (was %s) at %s, request id %s",
-                       event.breaker_from, operation->text.shown, event.request_id);
+        log_line(client, DP_CLIENT_LOG_WARNING, "circuit breaker opened (was %s) at %s, request id %s",
+                 event.breaker_from, operation->text.shown, event.request_id);
         return;
     case DP_BREAKER_CLOSED:
-        dp_observe_log(client, DP_CLIENT_LOG_INFO, "circuit breaker closed at %s", operation->text.shown);
+        log_line(client, DP_CLIENT_LOG_INFO, "circuit breaker closed at %s", operation->text.shown);
         return;
     case DP_BREAKER_HALF_OPEN:
-        dp_observe_log(client, DP_CLIENT_LOG_DEBUG, "circuit breaker lets a probe through: %s",
-                       operation->text.shown);
+        log_line(client, DP_CLIENT_LOG_DEBUG, "circuit breaker lets a probe through: %s",
+                 operation->text.shown);
         return;
     }
 }

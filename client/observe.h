@@ -4,9 +4,6 @@
 
 #include "client/operation.h"
 
-void dp_observe_log(const dp_client *client, dp_client_log_level level, const char *format, ...)
-    __attribute__((format(printf, 3, 4)));
-
 void dp_observe_attempt(const dp_operation *operation, dp_client_kind kind);
 void dp_observe_retry(const dp_operation *operation, dp_client_kind kind, int64_t wait_us);
 void dp_observe_end(const dp_operation *operation);

@@ -2,11 +2,6 @@
 
 #include <stddef.h>
 
-void dp_admission_init(dp_admission_queue *queue, uint32_t limit, uint32_t max_queue)
-{
-    *queue = (dp_admission_queue){.limit = limit, .max_queue = max_queue};
-}
-
 /* Somebody who waits goes before a newcomer, also when a slot is free for a moment. */
 static bool take_slot(dp_admission_queue *queue)
 {

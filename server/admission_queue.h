@@ -15,6 +15,7 @@ typedef struct dp_admission_waiter {
     bool is_queued;
 } dp_admission_waiter;
 
+/* Begins as zeros but for the first two. */
 typedef struct dp_admission_queue {
     uint32_t limit;     /* slots */
     uint32_t max_queue; /* waiters before newcomers are refused */
@@ -29,8 +30,6 @@ typedef enum dp_admission {
     DP_ADMISSION_QUEUED,   /* a later leave or next hands the waiter out */
     DP_ADMISSION_REFUSED   /* the queue is full; nothing is held */
 } dp_admission;
-
-void dp_admission_init(dp_admission_queue *queue, uint32_t limit, uint32_t max_queue);
 
 /* Takes a slot or a place at the end of the queue. */
 dp_admission dp_admission_enter(dp_admission_queue *queue, dp_admission_waiter *waiter);

@@ -7,7 +7,8 @@ static const bool token_characters[256] = {
     ['`'] = true,         ['|'] = true,         ['~'] = true,
 };
 
-bool dp_header_is_token(dp_slice text)
+/* RFC 9110, section 5.6.2. */
+static bool is_token(dp_slice text)
 {
     for (size_t i = 0; i < text.length; i++) {
         if (!token_characters[(unsigned char)text.data[i]]) return false;
@@ -36,7 +37,7 @@ static bool is_named(dp_slice name, dp_slice wanted)
 
 void dp_header_add(dp_header_facts *facts, dp_slice name, dp_slice value)
 {
-    if (!dp_header_is_token(name)) refuse(&facts->fault, "A header name has a character that is not allowed");
+    if (!is_token(name)) refuse(&facts->fault, "A header name has a character that is not allowed");
     if (!is_field_value(value)) refuse(&facts->fault, "A header value has a control character");
     if (is_named(name, DP_SLICE_LITERAL("Host"))) {
         facts->hosts++;
@@ -57,7 +58,7 @@ dp_header_verdict dp_header_judge(const dp_header_facts *facts, dp_slice method,
     bool is_1_1 = dp_slice_equal_text(version, "HTTP/1.1");
     bool is_chunked = dp_slice_equal_ignoring_case(facts->coding, DP_SLICE_LITERAL("chunked"));
     if (!is_1_0 && !is_1_1) refuse(fault, "The protocol version is not HTTP/1.1 or HTTP/1.0");
-    if (!dp_header_is_token(method)) refuse(fault, "The method has a character that is not allowed");
+    if (!is_token(method)) refuse(fault, "The method has a character that is not allowed");
     if (facts->lengths > 1) refuse(fault, "Content-Length is given more than once");
     if (facts->lengths > 0 && facts->codings > 0)
         refuse(fault, "Content-Length and Transfer-Encoding are both given");

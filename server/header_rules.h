@@ -34,7 +34,4 @@ void dp_header_add(dp_header_facts *facts, dp_slice name, dp_slice value);
 /* All fields have been added; `version` is such as "HTTP/1.1". */
 dp_header_verdict dp_header_judge(const dp_header_facts *facts, dp_slice method, dp_slice version);
 
-/* RFC 9110, section 5.6.2. */
-bool dp_header_is_token(dp_slice text);
-
 #endif

@@ -175,7 +175,6 @@ typedef struct replay_run {
     dp_replay_record *record;
     bool has_original;
     dp_offset original; /* the endpoint's offset when the replay began */
-    bool moves_offset;  /* the endpoint's offset follows the replay */
 
     dp_sha256 *hash;
     size_t batch_bytes; /* as asked for, or what the endpoint takes */

@@ -132,9 +132,6 @@ typedef struct sqlite_store {
     sqlite3_stmt *statements[STATEMENT_COUNT];
 } sqlite_store;
 
-/* Sets the error for a result code of SQLite; `doing` completes "unable to". */
-dp_status sqlite_fail(sqlite_store *self, int code, const char *doing, dp_error *error);
-
 /* The statement, reset and without bindings; NULL with the error set. */
 sqlite3_stmt *sqlite_statement_of(sqlite_store *self, sqlite_statement id, const char *doing,
                                   dp_error *error);

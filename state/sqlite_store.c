@@ -42,7 +42,8 @@ static dp_status status_of(int code)
     }
 }
 
-dp_status sqlite_fail(sqlite_store *self, int code, const char *doing, dp_error *error)
+/* Sets the error for a result code of SQLite; `doing` completes "unable to". */
+static dp_status fail(sqlite_store *self, int code, const char *doing, dp_error *error)
 {
     dp_status status = status_of(code);
     const char *cause = self->connection == NULL ? sqlite3_errstr(code) : sqlite3_errmsg(self->connection);
@@ -65,7 +66,7 @@ sqlite3_stmt *sqlite_statement_of(sqlite_store *self, sqlite_statement id, const
     }
     int code = sqlite3_prepare_v3(self->connection, sql, -1, SQLITE_PREPARE_PERSISTENT, &statement, NULL);
     if (code != SQLITE_OK) {
-        sqlite_fail(self, code, doing, error);
+        fail(self, code, doing, error);
         return NULL;
     }
     self->statements[id] = statement;
@@ -76,7 +77,7 @@ dp_status sqlite_end(sqlite_store *self, sqlite3_stmt *statement, int code, cons
                      dp_error *error)
 {
     dp_status status = DP_STATUS_OK;
-    if (code != SQLITE_DONE && code != SQLITE_ROW) status = sqlite_fail(self, code, doing, error);
+    if (code != SQLITE_DONE && code != SQLITE_ROW) status = fail(self, code, doing, error);
     sqlite3_reset(statement);
     return status;
 }
@@ -122,7 +123,7 @@ static bool quote_name(const char *name, char *out, size_t capacity)
 static dp_status execute(sqlite_store *self, const char *sql, const char *doing, dp_error *error)
 {
     int code = sqlite3_exec(self->connection, sql, NULL, NULL, NULL);
-    return code == SQLITE_OK ? DP_STATUS_OK : sqlite_fail(self, code, doing, error);
+    return code == SQLITE_OK ? DP_STATUS_OK : fail(self, code, doing, error);
 }
 
 /* Changing to WAL does not wait for a lock by itself, so it is tried again until the timeout. */
@@ -133,7 +134,7 @@ static dp_status enter_wal(sqlite_store *self, unsigned timeout_ms, dp_error *er
         int code = sqlite3_exec(self->connection, "PRAGMA journal_mode = WAL", NULL, NULL, NULL);
         if (code == SQLITE_OK) return DP_STATUS_OK;
         if (status_of(code) != DP_STATUS_BUSY || dp_clock_monotonic_us() >= deadline_us) {
-            return sqlite_fail(self, code, "open the state database", error);
+            return fail(self, code, "open the state database", error);
         }
         const struct timespec pause = {.tv_nsec = 5000000};
         nanosleep(&pause, NULL);
@@ -186,7 +187,7 @@ static dp_status connect_to(sqlite_store *self, const char *path, const dp_store
         return DP_STATUS_IO;
     }
     if (code == SQLITE_OK) code = sqlite_event_rows_register(self);
-    if (code != SQLITE_OK) return sqlite_fail(self, code, "open the state database", error);
+    if (code != SQLITE_OK) return fail(self, code, "open the state database", error);
     return configure(self, options, error);
 }
 
@@ -313,7 +314,7 @@ static dp_status sqlite_migration_list(dp_store *store, const dp_row_visitor *vi
     int code = sqlite3_prepare_v2(self->connection,
                                   "SELECT version, name, checksum FROM dpone_migration ORDER BY version", -1,
                                   &statement, NULL);
-    if (code != SQLITE_OK) return sqlite_fail(self, code, doing, error);
+    if (code != SQLITE_OK) return fail(self, code, doing, error);
     while (status == DP_STATUS_OK && (code = sqlite3_step(statement)) == SQLITE_ROW) {
         status = visitor->migration(visitor->context, (uint32_t)sqlite3_column_int64(statement, 0),
                                     column_text(statement, 1), column_text(statement, 2), error);
@@ -333,7 +334,7 @@ static dp_status sqlite_migration_apply(dp_store *store, const dp_migration *mig
     sqlite3_stmt *statement = NULL;
     int code = sqlite3_prepare_v2(self->connection, "INSERT INTO dpone_migration VALUES (?1, ?2, ?3, ?4)", -1,
                                   &statement, NULL);
-    if (code != SQLITE_OK) return sqlite_fail(self, code, doing, error);
+    if (code != SQLITE_OK) return fail(self, code, doing, error);
     sqlite3_bind_int64(statement, 1, migration->version);
     bind_text(statement, 2, dp_slice_of_text(migration->name));
     bind_text(statement, 3, checksum);
@@ -378,7 +379,7 @@ static dp_status sqlite_check(dp_store *store, dp_error *error)
     const char *doing = "check the database";
     sqlite3_stmt *statement = NULL;
     int code = sqlite3_prepare_v2(self->connection, "PRAGMA integrity_check(1)", -1, &statement, NULL);
-    if (code != SQLITE_OK) return sqlite_fail(self, code, doing, error);
+    if (code != SQLITE_OK) return fail(self, code, doing, error);
     dp_status status = DP_STATUS_OK;
     code = sqlite3_step(statement);
     if (code == SQLITE_ROW && !dp_slice_equal_text(column_text(statement, 0), "ok")) {

@@ -78,7 +78,7 @@ static void what_is_written_is_read_back(void **state)
     assert_int_equal(batch->event_count, 5);
     assert_int_equal(batch->group_count, 2);
     assert_true(batch->groups[0].has_commit && batch->groups[1].has_commit);
-    assert_false(dp_batch_writer_has_duplicates(f->writer));
+    assert_false(dp_batch_writer_mark(f->writer).has_duplicates);
 }
 
 static void an_idle_advance_is_an_empty_batch_with_an_offset(void **state)
@@ -148,11 +148,11 @@ static void a_rollback_forgets_lines_and_ids(void **state)
     assert_int_equal(dp_batch_writer_event_count(f->writer), 2);
     assert_false(dp_batch_writer_is_full(f->writer));
     put_transaction(f, 901, 0x200, 3, true);
-    assert_false(dp_batch_writer_has_duplicates(f->writer));
+    assert_false(dp_batch_writer_mark(f->writer).has_duplicates);
     put_transaction(f, 900, 0x100, 1, true);
-    assert_true(dp_batch_writer_has_duplicates(f->writer));
+    assert_true(dp_batch_writer_mark(f->writer).has_duplicates);
     dp_batch_writer_clear(f->writer);
-    assert_false(dp_batch_writer_has_duplicates(f->writer));
+    assert_false(dp_batch_writer_mark(f->writer).has_duplicates);
 }
 
 static void what_stands_before_a_mark_can_be_taken_out(void **state)
@@ -168,9 +168,9 @@ static void what_stands_before_a_mark_can_be_taken_out(void **state)
     assert_int_equal(dp_batch_writer_event_count(f->writer), 2);
     assert_int_equal(dp_batch_writer_commit_count(f->writer), 0);
     put_transaction(f, 900, 0x100, 3, true);
-    assert_false(dp_batch_writer_has_duplicates(f->writer));
+    assert_false(dp_batch_writer_mark(f->writer).has_duplicates);
     put_transaction(f, 901, 0x200, 1, true);
-    assert_true(dp_batch_writer_has_duplicates(f->writer));
+    assert_true(dp_batch_writer_mark(f->writer).has_duplicates);
     free(tail);
 }
 

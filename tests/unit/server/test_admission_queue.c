@@ -7,8 +7,7 @@ static dp_admission_waiter waiters[6];
 
 static dp_admission_queue queue_with(uint32_t limit, uint32_t max_queue, size_t arrivals)
 {
-    dp_admission_queue queue;
-    dp_admission_init(&queue, limit, max_queue);
+    dp_admission_queue queue = {.limit = limit, .max_queue = max_queue};
     for (size_t i = 0; i < arrivals; i++) {
         dp_admission_enter(&queue, &waiters[i]);
     }
