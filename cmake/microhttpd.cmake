@@ -1,28 +1,37 @@
 # Defines dpone_microhttpd, the HTTP library that the server links.
 #
-# libmicrohttpd zeroes the memory of a connection, one and a half times its size, for every request; its source calls
-# that "technically not needed". Where its static archive is there, the one object that does so is linked with that
-# call leading to server/http_pool_memory.c, which does nothing, and the rest of the archive as it is. Elsewhere the
-# shared library is linked, whole. docs/decisions/0035-the-connection-memory-is-not-zeroed.md
-set(pool_object libmicrohttpd_la-memorypool.o)
+# Where its static archive is there, three of the archive's objects are linked with some of their calls leading to
+# server/http_redirects.c, which says why, and the rest of the archive as it is. Elsewhere the shared library is linked,
+# whole. docs/decisions/0035-some-calls-of-the-http-library-are-ours.md
+set(redirects_of_memorypool memset=dp_http_pool_zero)
+set(redirects_of_daemon MHD_connection_handle_idle=dp_http_idle)
+set(redirects_of_connection MHD_create_response_from_buffer=dp_http_refusal MHD_send_hdr_and_body_=dp_http_send_header
+    MHD_parse_arguments_=dp_http_arguments MHD_strx_to_uint64_n_=dp_http_chunk_size)
 find_library(MICROHTTPD_ARCHIVE libmicrohttpd.a HINTS ${MICROHTTPD_LIBRARY_DIRS})
 mark_as_advanced(MICROHTTPD_ARCHIVE)
-option(DPONE_STATIC_MICROHTTPD "Link libmicrohttpd's archive without its zeroing of memory, where there is one" ON)
+option(DPONE_STATIC_MICROHTTPD "Link libmicrohttpd's archive with some of its calls redirected, where there is one" ON)
 add_library(dpone_microhttpd INTERFACE)
+set(DPONE_REDIRECTS_MICROHTTPD OFF)
 
 if(DPONE_STATIC_MICROHTTPD AND MICROHTTPD_ARCHIVE AND MICROHTTPD_VERSION VERSION_EQUAL 0.9.75)
-  add_custom_command(
-      OUTPUT ${CMAKE_BINARY_DIR}/${pool_object}
-      COMMAND ${CMAKE_AR} x ${MICROHTTPD_ARCHIVE} ${pool_object}
-      COMMAND ${CMAKE_OBJCOPY} --redefine-sym memset=dp_http_pool_zero ${pool_object}
-      DEPENDS ${MICROHTTPD_ARCHIVE}
-      WORKING_DIRECTORY ${CMAKE_BINARY_DIR}
-      VERBATIM)
-  add_custom_target(dpone_microhttpd_pool DEPENDS ${CMAKE_BINARY_DIR}/${pool_object})
-  add_dependencies(dpone_microhttpd dpone_microhttpd_pool)
+  set(DPONE_REDIRECTS_MICROHTTPD ON)
+  set(objects)
+  foreach(name memorypool daemon connection)
+    set(object libmicrohttpd_la-${name}.o)
+    list(TRANSFORM redirects_of_${name} PREPEND --redefine-sym= OUTPUT_VARIABLE redirects)
+    add_custom_command(
+        OUTPUT ${CMAKE_BINARY_DIR}/${object}
+        COMMAND ${CMAKE_AR} x ${MICROHTTPD_ARCHIVE} ${object}
+        COMMAND ${CMAKE_OBJCOPY} ${redirects} ${object}
+        DEPENDS ${MICROHTTPD_ARCHIVE} ${CMAKE_CURRENT_LIST_FILE}
+        WORKING_DIRECTORY ${CMAKE_BINARY_DIR}
+        VERBATIM)
+    list(APPEND objects ${CMAKE_BINARY_DIR}/${object})
+  endforeach()
+  add_custom_target(dpone_microhttpd_objects DEPENDS ${objects})
+  add_dependencies(dpone_microhttpd dpone_microhttpd_objects)
   target_include_directories(dpone_microhttpd INTERFACE ${MICROHTTPD_INCLUDE_DIRS})
-  target_link_libraries(dpone_microhttpd INTERFACE ${CMAKE_BINARY_DIR}/${pool_object} ${MICROHTTPD_ARCHIVE} gnutls
-      Threads::Threads)
+  target_link_libraries(dpone_microhttpd INTERFACE ${objects} ${MICROHTTPD_ARCHIVE} gnutls Threads::Threads)
 else()
   target_link_libraries(dpone_microhttpd INTERFACE PkgConfig::MICROHTTPD)
 endif()

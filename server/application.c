@@ -449,7 +449,7 @@ static void on_malformed(void *context, dp_http_request *request, unsigned statu
     dp_application *application = context;
     dp_exchange *exchange = dp_http_request_user(request);
     if (exchange->application == NULL) begin_exchange(application, request);
-    if (status < 500) dp_metric_add(&application->metrics.malformed_requests, 1);
+    if (status != 503) dp_metric_add(&application->metrics.malformed_requests, 1);
     const char *code = status == 413 ? "body_too_large" : status == 503 ? "unavailable" : "malformed_request";
     char json[320];
     int length = snprintf(json, sizeof json, "{\"detail\":\"%s\",\"code\":\"%s\"}", detail, code);

@@ -25,6 +25,7 @@
 #include "base/clock.h"
 #include "server/answer_microhttpd.h"
 #include "server/header_rules.h"
+#include "server/http_redirects.h"
 #include "server/lingering.h"
 #include "server/listen_socket.h"
 #include "server/request_target.h"
@@ -53,6 +54,9 @@ enum {
 /* Releases after it have strictness levels of their own. */
 #define LIBRARY_WITH_KNOWN_LAYOUT "0.9.75"
 
+/* How the library's log begins to say what it answers by itself; the status is the first argument. */
+#define REFUSAL_FORMAT "Error processing request (HTTP response code is %u"
+
 #define MAX_BODY_MEMORY_BYTES ((size_t)256 << 20)
 
 typedef enum timer_kind { TIMER_CONNECTION, TIMER_REQUEST, TIMER_LINGER } timer_kind;
@@ -73,6 +77,7 @@ typedef struct event_loop {
     size_t free_count;
     dp_http_request *deferred; /* suspended, no answer yet */
     unsigned waiting_streams;  /* suspended within an answer */
+    unsigned refusal_status;   /* of the answer that the library is about to give by itself */
     unsigned connection_count;
     dp_lingering lingering;
     pthread_mutex_t inbox_lock;
@@ -86,7 +91,8 @@ typedef struct connection {
     int file;
     bool is_loopback;
     bool is_tracked;     /* its phase has a deadline */
-    bool lingers;        /* was answered before its body had been read */
+    bool lingers;        /* was answered before all that it sends had been read */
+    bool is_refused;     /* the library found a fault in the request */
     int64_t deadline_us; /* of the phase: header or body */
     dp_timer timer;
     dp_http_request *request;
@@ -100,12 +106,17 @@ struct dp_http_request {
     dp_request_target target;
     bool target_valid;
     bool target_too_long;
-    bool headers_seen;
+    bool headers_seen; /* or refused before */
+    bool is_over;      /* on_done has been called */
     bool dispatched;
     bool suspended;
     bool was_shared; /* has been suspended once, so other threads may know of it */
     bool has_body;
     bool body_too_large;
+    bool in_chunks;       /* some of a chunk has come */
+    bool chunk_is_odd;    /* the line that began the last chunk may have ended with LF alone */
+    bool framing_is_odd;  /* so with any of the chunks */
+    const char *odd_line; /* in the library's buffer: that line, when only its end was not seen */
     bool stream_waits;
     bool closes;  /* the connection ends after the answer */
     bool is_held; /* another thread is going to respond */
@@ -532,7 +543,7 @@ static enum MHD_Result queue_response(dp_http_request *request)
 {
     struct MHD_Response *response = request->response;
     const dp_http_server *server = request->loop->server;
-    bool close = request->closes || is_crowded(request->loop) ||
+    bool close = request->closes || request->framing_is_odd || is_crowded(request->loop) ||
                  atomic_load_explicit(&server->draining, memory_order_relaxed);
     /* A header that does not fit into memory leaves the connection open: harmless. */
     if (close) {
@@ -625,16 +636,27 @@ static void reserve_body(dp_http_request *request)
 
 /* ---- MHD's callbacks ---- */
 
-static void *begin_request(void *context, const char *uri, struct MHD_Connection *mhd)
+static connection *connection_of(struct MHD_Connection *mhd)
 {
-    event_loop *loop = context;
     const union MHD_ConnectionInfo *info = MHD_get_connection_info(mhd, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
-    connection *owner = info == NULL ? NULL : info->socket_context;
-    dp_http_request *request = owner == NULL ? NULL : new_request(loop);
+    return info == NULL ? NULL : info->socket_context;
+}
+
+static dp_http_request *add_request(connection *owner, struct MHD_Connection *mhd)
+{
+    dp_http_request *request = owner == NULL ? NULL : new_request(owner->loop);
     if (request == NULL) return NULL;
     request->owner = owner;
     request->mhd = mhd;
     owner->request = request;
+    return request;
+}
+
+static void *begin_request(void *context, const char *uri, struct MHD_Connection *mhd)
+{
+    dp_http_request *request = add_request(connection_of(mhd), mhd);
+    (void)context;
+    if (request == NULL) return NULL;
     size_t length = strnlen(uri, MAX_TARGET_BYTES + 1);
     request->target_too_long = length > MAX_TARGET_BYTES;
     request->target_start = uri;
@@ -684,13 +706,18 @@ static enum MHD_Result after_handler(dp_http_request *request)
     return queue_response(request);
 }
 
+static void start(dp_http_request *request)
+{
+    request->headers_seen = true;
+    request->started_us = request->loop->now_us;
+    atomic_fetch_add_explicit(&request->loop->server->active, 1, memory_order_relaxed);
+}
+
 static enum MHD_Result handle_header(dp_http_request *request, const char *method, const char *version)
 {
     dp_http_server *server = request->loop->server;
-    request->headers_seen = true;
     request->method = dp_slice_of_text(method);
-    request->started_us = request->loop->now_us;
-    atomic_fetch_add_explicit(&server->active, 1, memory_order_relaxed);
+    start(request);
     check_header(request, method, version);
     if (request->malformed_status == 0) server->handlers.on_headers(server->handlers.context, request);
     if (request->malformed_status == 0 && request->response == NULL && !request->no_memory)
@@ -706,8 +733,45 @@ static enum MHD_Result handle_header(dp_http_request *request, const char *metho
     return after_handler(request);
 }
 
+/* The library takes LF alone for a line end between chunks. Whoever takes it for something else sees another
+ * end of the request, so nothing behind such a body may be taken for a request: the connection is closed
+ * after the answer. So it is when the line ends do not lie where they can be seen, which is where the library
+ * has just been: before the line (or the header, or nothing of the buffer), behind the digits, and behind the
+ * last line that all has an end. It reads at most four bytes behind what has come, which the memory of the
+ * connection goes on for, because the record of Transfer-Encoding is at its end. */
+void dp_http_see_chunk(struct MHD_Connection *mhd, const char *line, size_t digits, uint64_t size)
+{
+    static const char ends[] = "\r\n\r\n";
+    connection *owner = connection_of(mhd);
+    dp_http_request *request = owner == NULL ? NULL : owner->request;
+    if (request == NULL) return;
+    const char *behind = line + digits;
+    bool begins_well = !request->in_chunks || memcmp(line - 2, ends, 2) == 0;
+    request->chunk_is_odd = !begins_well || memcmp(behind, ends, size == 0 ? 4 : 2) != 0;
+    request->odd_line = begins_well && size > 0 && *behind == ';' ? line : NULL;
+}
+
+/* What was seen behind the last chunk had not all come: the trailer, or the empty line. */
+void dp_http_see_pause(struct MHD_Connection *mhd)
+{
+    connection *owner = connection_of(mhd);
+    if (owner != NULL && owner->request != NULL && !owner->request->dispatched)
+        owner->request->chunk_is_odd = true;
+}
+
+/* The line that was seen last counts: its chunk has begun, at `data`, or it was the last. */
+static void judge_framing(dp_http_request *request, const char *data)
+{
+    const char *line = request->odd_line; /* has an extension */
+    bool ends_well = line != NULL && data > line && memcmp(data - 2, "\r\n", 2) == 0;
+    if (request->chunk_is_odd && !ends_well) request->framing_is_odd = true;
+}
+
 static enum MHD_Result take_body(dp_http_request *request, const char *data, size_t *length)
 {
+    judge_framing(request, data);
+    request->in_chunks = true;
+    request->chunk_is_odd = false; /* until the next line */
     size_t room = request->max_body_bytes - request->body.length;
     if (request->body_too_large || *length > room) {
         /* An answer can only be queued after the body: read on for a while, then cut. */
@@ -728,6 +792,8 @@ static enum MHD_Result handle_request(dp_http_request *request)
     const dp_http_handlers *handlers = &request->loop->server->handlers;
     request->dispatched = true;
     request->owner->is_tracked = false;
+    judge_framing(request, NULL);
+    if (request->framing_is_odd) request->owner->lingers = true;
     if (request->body_too_large) {
         handlers->on_malformed(handlers->context, request, 413,
                                "The body is larger than this endpoint accepts");
@@ -754,13 +820,20 @@ static enum MHD_Result handle(void *context, struct MHD_Connection *mhd, const c
     return request->dispatched ? MHD_YES : handle_request(request);
 }
 
+static void finish(dp_http_request *request)
+{
+    const dp_http_handlers *handlers = &request->loop->server->handlers;
+    if (!request->is_over) handlers->on_done(handlers->context, request, request->status);
+    request->is_over = true;
+}
+
 static void end_request(dp_http_request *request)
 {
     dp_http_server *server = request->loop->server;
     connection *owner = request->owner;
     owner->request = NULL;
     if (request->headers_seen) {
-        server->handlers.on_done(server->handlers.context, request, request->status);
+        finish(request);
         atomic_store_explicit(&server->last_activity_us, request->loop->now_us, memory_order_relaxed);
         atomic_fetch_sub_explicit(&server->active, 1, memory_order_release);
     }
@@ -778,6 +851,50 @@ static void complete_request(void *context, struct MHD_Connection *mhd, void **r
     *request_slot = NULL;
     if (request != NULL) end_request(request);
 }
+
+/* ---- what the library refuses by itself ---- */
+
+static const char *refusal_detail(unsigned status)
+{
+    switch (status) {
+    case MHD_HTTP_CONTENT_TOO_LARGE: return "The body is larger than this server accepts";
+    case MHD_HTTP_URI_TOO_LONG: return "The request line is longer than this server accepts";
+    case MHD_HTTP_REQUEST_HEADER_FIELDS_TOO_LARGE: return "The header is larger than this server accepts";
+    case MHD_HTTP_HTTP_VERSION_NOT_SUPPORTED: return "The protocol version is not HTTP/1.1 or HTTP/1.0";
+    default: return "The request is malformed";
+    }
+}
+
+/* The library lets go of what it has read once it has the answer, so the request is over at once. */
+struct MHD_Response *dp_http_refuse(struct MHD_Connection *mhd)
+{
+    connection *owner = connection_of(mhd);
+    if (owner == NULL || owner->loop->refusal_status == 0) return NULL;
+    const dp_http_handlers *handlers = &owner->loop->server->handlers;
+    dp_http_request *request = owner->request == NULL ? add_request(owner, mhd) : owner->request;
+    if (request == NULL || request->is_over) return NULL;
+    if (!request->headers_seen) {
+        MHD_get_connection_values_n(mhd, MHD_HEADER_KIND, collect_header, request);
+        start(request);
+    }
+    unsigned status = owner->loop->refusal_status;
+    handlers->on_malformed(handlers->context, request, status, refusal_detail(status));
+    struct MHD_Response *made = request->response;
+    if (request->response_is_kept) request->kept.response = NULL; /* it is the library's */
+    request->response_is_kept = false;
+    request->response = NULL;
+    finish(request);
+    owner->is_refused = owner->lingers = true;
+    return made;
+}
+
+bool dp_http_is_refused(struct MHD_Connection *mhd)
+{
+    const connection *owner = connection_of(mhd);
+    return owner != NULL && owner->is_refused;
+}
+
+/* ---- connections ---- */
 
 static connection *begin_connection(event_loop *loop, struct MHD_Connection *mhd)
 {
@@ -826,11 +943,22 @@ static size_t keep_encoded(void *context, struct MHD_Connection *mhd, char *text
     return strlen(text);
 }
 
+/* The library says what it is going to answer before it makes the answer. */
+static void note_refusal(event_loop *loop, const char *format, va_list arguments)
+{
+    if (strncmp(format, REFUSAL_FORMAT, sizeof REFUSAL_FORMAT - 1) != 0) return;
+    va_list copy;
+    va_copy(copy, arguments);
+    loop->refusal_status = va_arg(copy, unsigned);
+    va_end(copy);
+}
+
 __attribute__((format(printf, 2, 0))) static void log_library(void *context, const char *format,
                                                               va_list arguments)
 {
     event_loop *loop = context;
     char text[512];
+    note_refusal(loop, format, arguments);
     if (!dp_log_enabled(loop->server->log, DP_LOG_DEBUG)) return;
     vsnprintf(text, sizeof text, format, arguments);
     dp_slice trimmed = dp_slice_trim(dp_slice_of_text(text));
