@@ -20,6 +20,9 @@ const char *artifact_path_of(const char *path_or_uri);
 /* False when the joined path is too long. */
 bool artifact_join(const char *directory, const char *name, char out[ARTIFACT_PATH_BYTES]);
 
+/* Whether something other than a regular file is there: a pipe would be waited at, a device never ends. */
+bool artifact_is_special(const char *path);
+
 /* A line's tag in the index. It finds places; the SHA-256 of the file is what proves. */
 uint64_t artifact_line_tag(dp_slice line);
 
@@ -57,7 +60,7 @@ typedef struct artifact_lines {
     bool is_frame_ended;
 } artifact_lines;
 
-/* NOT_FOUND when there is no such file. */
+/* NOT_FOUND when there is no such regular file. */
 dp_status artifact_lines_open(const char *directory, const char *name, bool is_compressed, dp_sha256 *hash,
                               artifact_lines *lines, dp_error *error);
 /* text.data is NULL at the end. DATA with code file_cut or zstd_damaged. */

@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/json_writer.h"
@@ -21,6 +22,12 @@ bool artifact_join(const char *directory, const char *name, char out[ARTIFACT_PA
 {
     int length = snprintf(out, ARTIFACT_PATH_BYTES, "%s/%s", directory, name);
     return length > 0 && length < ARTIFACT_PATH_BYTES;
+}
+
+bool artifact_is_special(const char *path)
+{
+    struct stat properties;
+    return stat(path, &properties) == 0 && !S_ISREG(properties.st_mode);
 }
 
 uint64_t artifact_line_tag(dp_slice line)
@@ -122,6 +129,9 @@ dp_status artifact_lines_open(const char *directory, const char *name, bool is_c
     char path[ARTIFACT_PATH_BYTES];
     if (!artifact_join(directory, name, path)) {
         return dp_error_set(error, DP_STATUS_USAGE, "the artifact's path is too long");
+    }
+    if (artifact_is_special(path)) {
+        return dp_error_set(error, DP_STATUS_NOT_FOUND, "'%s' is no regular file", path);
     }
     int descriptor = open(path, O_RDONLY | O_CLOEXEC);
     if (descriptor < 0) {

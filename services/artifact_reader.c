@@ -202,6 +202,8 @@ static dp_status load_manifest(dp_artifact *artifact, dp_error *error)
                                  "'%s' holds no artifact: there is no " ARTIFACT_MANIFEST_NAME,
                                  artifact->directory);
     }
+    if (!S_ISREG(properties.st_mode))
+        return dp_error_set(error, DP_STATUS_USAGE, "'%s' is no regular file", path);
     dp_buffer text = DP_BUFFER_INIT(ARTIFACT_MANIFEST_MAX_BYTES);
     dp_status status = dp_file_read(path, ARTIFACT_MANIFEST_MAX_BYTES, &text, error);
     if (status == DP_STATUS_OK) status = check_seal(dp_buffer_slice(&text), error);

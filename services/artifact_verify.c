@@ -202,7 +202,9 @@ static dp_status read_index(verifier *check, bool *is_ours, dp_error *error)
     if (!artifact_join(artifact_directory(check->artifact), index_name, path))
         return dp_error_set(error, DP_STATUS_USAGE, "the artifact's path is too long");
     dp_error ignored = DP_ERROR_INIT;
-    if (dp_file_read(path, INDEX_MAX_BYTES, &check->index, &ignored) != DP_STATUS_OK) {
+    if (artifact_is_special(path)) dp_error_set(&ignored, DP_STATUS_IO, "'%s' is no regular file", path);
+    if (ignored.status != DP_STATUS_OK ||
+        dp_file_read(path, INDEX_MAX_BYTES, &check->index, &ignored) != DP_STATUS_OK) {
         dp_artifact_verification_add(check->result, DP_ARTIFACT_FINDING_FILE_MISSING, index_name, 0, "%s",
                                      ignored.message);
         return DP_STATUS_OK;

@@ -103,6 +103,37 @@ static dp_status read_endpoint(const dp_replay_options *options, endpoint_state 
     return status;
 }
 
+/* --- a gap before the window --- */
+
+static dp_status find_transaction(void *context, const dp_replay_transaction *transaction, dp_error *error)
+{
+    (void)transaction, (void)error;
+    *(bool *)context = true;
+    return DP_STATUS_CANCELLED; /* one is enough */
+}
+
+/* The endpoint's offset ends behind the window. Where it was before the window's start, what lies between
+ * would be passed without ever having been delivered: that is refused, unless the origin can tell that there
+ * is nothing. */
+static dp_status refuse_gap(const dp_replay_options *options, const dp_replay_job *job, dp_error *error)
+{
+    const dp_offset *stored = &job->endpoint_offset;
+    if (!job->endpoint_has_offset || dp_offset_compare(stored, &options->from) >= 0) return DP_STATUS_OK;
+    bool is_gap = job->has_retention && dp_offset_compare(stored, &job->retention) < 0;
+    dp_transaction_visitor visitor = {&is_gap, find_transaction};
+    if (!is_gap) {
+        dp_status status = dp_replay_origin_read(&options->origin, stored, &options->from, &visitor, error);
+        if (status != DP_STATUS_OK) return status;
+    }
+    if (!is_gap) return DP_STATUS_OK;
+    dp_error_set_code(error, DP_STATUS_BLOCKED, "replay.gap_before_window",
+                      "replay.gap_before_window: the endpoint's stored offset is %s; a window that begins "
+                      "after %s would pass what is between",
+                      stored->token, options->from.token);
+    dp_error_hint(error, "begin where the endpoint stands: --replay-from %s", stored->token);
+    return DP_STATUS_BLOCKED;
+}
+
 dp_status dp_replay_prepare(const dp_replay_options *options, dp_replay_job *job, dp_error *error)
 {
     memset(job, 0, sizeof *job);
@@ -137,7 +168,7 @@ dp_status dp_replay_prepare(const dp_replay_options *options, dp_replay_job *job
         .allow_rewind = options->allow_rewind,
     };
     job->plan = dp_replay_plan_make(&request);
-    return DP_STATUS_OK;
+    return job->plan.safe_to_execute ? refuse_gap(options, job, error) : DP_STATUS_OK;
 }
 
 void dp_replay_job_release(dp_replay_job *job)

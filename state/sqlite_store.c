@@ -141,12 +141,32 @@ static dp_status enter_wal(sqlite_store *self, unsigned timeout_ms, dp_error *er
     }
 }
 
+static dp_status migrations_exist(sqlite_store *self, bool *exist, dp_error *error)
+{
+    const char *doing = "read the schema";
+    sqlite3_stmt *statement = sqlite_statement_of(self, STATEMENT_MIGRATION_EXISTS, doing, error);
+    if (statement == NULL) return error == NULL ? DP_STATUS_IO : error->status;
+    int code = sqlite3_step(statement);
+    *exist = code == SQLITE_ROW;
+    return sqlite_end(self, statement, code, doing, error);
+}
+
+/* A file that was opened because it is a state stays as it is when it turns out to be none: another program's
+ * database keeps its journal mode, an empty file stays empty. */
+static dp_status may_change(sqlite_store *self, const dp_store_options *options, bool *may, dp_error *error)
+{
+    *may = !self->read_only;
+    return *may && options->existing ? migrations_exist(self, may, error) : DP_STATUS_OK;
+}
+
 static dp_status configure(sqlite_store *self, const dp_store_options *options, dp_error *error)
 {
     unsigned timeout_ms = options->busy_timeout_ms == 0 ? DEFAULT_BUSY_TIMEOUT_MS : options->busy_timeout_ms;
     sqlite3_busy_timeout(self->connection, (int)timeout_ms);
     sqlite3_extended_result_codes(self->connection, 1);
-    dp_status status = self->read_only ? DP_STATUS_OK : enter_wal(self, timeout_ms, error);
+    bool may_enter = false;
+    dp_status status = may_change(self, options, &may_enter, error);
+    if (status == DP_STATUS_OK && may_enter) status = enter_wal(self, timeout_ms, error);
     if (status == DP_STATUS_OK) status = execute(self, SETTINGS, "open the state database", error);
     return status;
 }
@@ -163,17 +183,23 @@ static int reason_of_cantopen(const char *path, int system_errno, bool creates)
     return access(dirname(folder), W_OK | X_OK) == 0 ? system_errno : errno;
 }
 
+/* SQLite would wait for ever at a pipe, and call a device locked. */
+static dp_status refuse_other_than_file(const char *path, dp_error *error)
+{
+    struct stat properties;
+    if (stat(path, &properties) != 0 || S_ISREG(properties.st_mode)) return DP_STATUS_OK;
+    return dp_error_set(error, DP_STATUS_USAGE, "state: '%s' is %s; expected a SQLite file", path,
+                        S_ISDIR(properties.st_mode) ? "a directory" : "no regular file");
+}
+
 static dp_status connect_to(sqlite_store *self, const char *path, const dp_store_options *options,
                             dp_error *error)
 {
+    dp_status status = refuse_other_than_file(path, error);
+    if (status != DP_STATUS_OK) return status;
     int flags = SQLITE_OPEN_NOMUTEX | (self->read_only ? SQLITE_OPEN_READONLY : SQLITE_OPEN_READWRITE);
     if (!self->read_only && !options->existing) flags |= SQLITE_OPEN_CREATE;
     int code = sqlite3_open_v2(path, &self->connection, flags, NULL);
-    struct stat properties;
-    if (stat(path, &properties) == 0 && S_ISDIR(properties.st_mode)) {
-        return dp_error_set(error, DP_STATUS_USAGE, "state: '%s' is a directory; expected a SQLite file",
-                            path);
-    }
     if (code == SQLITE_CANTOPEN && sqlite3_system_errno(self->connection) != 0) {
         bool creates = (flags & SQLITE_OPEN_CREATE) != 0;
         int reason = reason_of_cantopen(path, sqlite3_system_errno(self->connection), creates);
@@ -291,16 +317,6 @@ static dp_status sqlite_migration_ensure(dp_store *store, dp_error *error)
         "CREATE TABLE IF NOT EXISTS dpone_migration (version INTEGER PRIMARY KEY, name TEXT NOT NULL, "
         "checksum TEXT NOT NULL, applied_at_us INTEGER NOT NULL) STRICT",
         "create the table of migrations", error);
-}
-
-static dp_status migrations_exist(sqlite_store *self, bool *exist, dp_error *error)
-{
-    const char *doing = "read the schema";
-    sqlite3_stmt *statement = sqlite_statement_of(self, STATEMENT_MIGRATION_EXISTS, doing, error);
-    if (statement == NULL) return error == NULL ? DP_STATUS_IO : error->status;
-    int code = sqlite3_step(statement);
-    *exist = code == SQLITE_ROW;
-    return sqlite_end(self, statement, code, doing, error);
 }
 
 static dp_status sqlite_migration_list(dp_store *store, const dp_row_visitor *visitor, dp_error *error)

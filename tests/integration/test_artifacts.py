@@ -221,6 +221,13 @@ class ArtifactsTest(unittest.TestCase):
             file.seek(-3, os.SEEK_END)
             file.write(b"\xff\xff")
         self.assert_found(path, "index_damaged")
+        path = self.copy()
+        for name in ("events-00001.ndjson", "events-00001.index", "manifest.json"):
+            os.unlink(os.path.join(path, name))
+            os.mkfifo(os.path.join(path, name))
+            if name != "manifest.json":
+                self.assert_found(path, "file_missing")
+        self.assertIn("is no regular file", dpone("cdc", "verify", "--artifact", path).stderr)
 
     def test_the_manifest_of_another_pipeline_is_named(self):
         other = self.export_to(self.path("other"), name="other")

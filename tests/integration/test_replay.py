@@ -112,6 +112,19 @@ class ReplayTest(unittest.TestCase):
         actions = [row["action"] for row in target.json("GET", "/v1/pipelines/orders/audit")[2]["audit"]]
         self.assertIn("offset.rewind", actions)
 
+    def test_a_window_that_would_pass_undelivered_transactions_is_refused(self):
+        target = self.fresh_server()
+        self.assertEqual(self.replay(target.url, "--replay-to", self.ends[3])[0], 0)
+        for options in (["--replay-to", self.ends[9]], ["--dry-run"]):
+            code, _, errors = self.replay(target.url, *options, start=self.ends[4])
+            self.assertEqual(code, 1, errors)
+            self.assertIn("replay.gap_before_window", errors)
+            self.assertIn(f"--replay-from {self.ends[3]}", errors)
+        self.assertEqual(pipeline.stored_offset(target.url), pipeline.lsn(self.ends[3]))
+        nothing_between = "{:X}/{:X}".format(*divmod(pipeline.lsn(self.ends[3]) + 1, 1 << 32))
+        self.assertEqual(self.replay(target.url, start=nothing_between)[0], 0)
+        self.assertEqual(pipeline.journal(target.url), self.journal)
+
     def test_a_kill_at_every_point_is_resumed_with_nothing_doubled_and_a_true_record(self):
         for point in POINTS:
             for nth in (1, 3) if point in POINTS[1:3] else (1,):

@@ -80,10 +80,25 @@ class StateCommandsTest(unittest.TestCase):
         for words in (["state", "migrate"], ["offsets", "list"], ["serve", "--port", "0"]):
             self.assertIn("is a directory; expected a SQLite file",
                           self.run_dpone(*words, "--state", "sqlite:" + self.directory.name, code=2).stderr)
+        os.mkfifo(self.path)
+        for words in (["state", "migrate"], ["offsets", "list"]):
+            self.assertIn("is no regular file", self.run_dpone(*words, "--state", self.state, code=2).stderr)
         errors = self.run_dpone("cdc", "run", "--pipeline", "p", "--source", "nope://x", code=2).stderr
         self.assertIn("--source: no such kind of source", errors)
         for words in (["run", "--source", "file:x"], ["follow", "--consumer", "c"], ["quarantine", "list"]):
             self.assertIn("--pipeline: '' is empty", self.run_dpone("cdc", *words, "--pipeline", "", code=2).stderr)
+
+    def test_a_file_that_is_no_state_is_refused_as_it_is(self):
+        with sqlite3.connect(self.path) as connection:
+            connection.execute("CREATE TABLE theirs (x)")
+        empty = os.path.join(self.directory.name, "empty.db")
+        open(empty, "w").close()
+        for path in (self.path, empty):
+            with open(path, "rb") as file:
+                before = file.read()
+            self.run_dpone("offsets", "set", "--pipeline", "p", "--token", "0/1", "--why", "x", "--state", "sqlite:" + path, code=2)
+            with open(path, "rb") as file:
+                self.assertEqual(file.read(), before)
 
     def test_offsets_are_set_shown_listed_and_deleted(self):
         self.migrate()
