@@ -2,6 +2,7 @@
 #include <inttypes.h>
 
 #include "base/clock.h"
+#include "base/hex.h"
 #include "base/json_writer.h"
 #include "cli/commands.h"
 #include "cli/common_options.h"
@@ -47,7 +48,7 @@ const dp_command dp_command_state_migrate = {
 static const dp_option status_options[] = {
     DP_STATE_OPTION,
     {.name = "pipeline", .argument = "NAME", .help = "only this pipeline"},
-    {.name = "check", .help = "also read the whole database and check that it is sound"},
+    {.name = "check", .help = "also read all of it and check that it is sound; prints its digest"},
     DP_OPTION_FORMAT,
     {.name = NULL},
 };
@@ -82,7 +83,7 @@ static void put_stream_text(dp_buffer *out, const dp_stream *stream)
     }
 }
 
-static void put_text(dp_buffer *out, const dp_state_report *report)
+static void put_text(dp_buffer *out, const dp_state_report *report, const char *digest)
 {
     dp_buffer_append_format(out, "schema version %u of %u\n", report->schema.applied, report->schema.known);
     if (!report->is_current) {
@@ -102,6 +103,7 @@ static void put_text(dp_buffer *out, const dp_state_report *report)
                                 row->snapshot_complete ? "" : "  snapshot not complete");
     }
     dp_buffer_append_format(out, "quarantine: %" PRIu64 " open\n", report->open_quarantine_count);
+    if (digest[0] != '\0') dp_buffer_append_format(out, "sound %s\n", digest);
 }
 
 static void put_position(dp_json_writer *writer, const char *key, const dp_stream *stream, bool has,
@@ -128,7 +130,7 @@ static void put_stream_json(dp_json_writer *writer, const dp_stream *stream)
     dp_json_end_object(writer);
 }
 
-static void put_json(dp_buffer *out, const dp_state_report *report)
+static void put_json(dp_buffer *out, const dp_state_report *report, const char *digest)
 {
     dp_json_writer writer = dp_json_writer_pretty(out);
     dp_json_begin_object(&writer);
@@ -149,6 +151,7 @@ static void put_json(dp_buffer *out, const dp_state_report *report)
     dp_json_key(&writer, "offsets");
     dp_offset_rows_write_json(report->offsets, report->offset_count, &writer);
     dp_json_member_u64(&writer, "open_quarantine_count", report->open_quarantine_count);
+    if (digest[0] != '\0') dp_json_member_text(&writer, "sound_digest", digest);
     dp_json_end_object(&writer);
     dp_buffer_append_byte(out, '\n');
 }
@@ -157,18 +160,21 @@ static dp_status show_status(const dp_invocation *invocation, dp_arena *arena, i
                              dp_error *error)
 {
     dp_state_report report;
+    char digest[DP_SHA256_HEX_LENGTH + 1] = "";
     const char *dsn = dp_invocation_text(invocation, "state");
     dp_slice pipeline = dp_slice_of_text(dp_invocation_text(invocation, "pipeline"));
     dp_status status = dp_state_read_report(dsn, pipeline, arena, &report, error);
     if (status == DP_STATUS_OK && report.is_current && dp_invocation_switch(invocation, "check")) {
-        status = dp_state_check(dsn, error);
+        uint8_t bytes[DP_SHA256_BYTES];
+        status = dp_state_check(dsn, bytes, error);
+        if (status == DP_STATUS_OK) dp_hex_encode(bytes, sizeof bytes, digest);
     }
     if (status != DP_STATUS_OK) return status;
     dp_buffer out = DP_BUFFER_INIT(REPORT_BYTES);
     if (dp_wants_json(invocation)) {
-        put_json(&out, &report);
+        put_json(&out, &report, digest);
     } else {
-        put_text(&out, &report);
+        put_text(&out, &report, digest);
     }
     status = out.failed ? dp_error_no_memory(error, "the report") : dp_print(dp_buffer_slice(&out), error);
     dp_buffer_release(&out);

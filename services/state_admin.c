@@ -1,6 +1,7 @@
 #include "services/state_admin.h"
 
 #include "base/clock.h"
+#include "services/state_copy.h"
 
 static const dp_store_options read_only = {.read_only = true};
 
@@ -114,12 +115,15 @@ dp_status dp_state_read_report(const char *dsn, dp_slice pipeline, dp_arena *are
     return status;
 }
 
-dp_status dp_state_check(const char *dsn, dp_error *error)
+dp_status dp_state_check(const char *dsn, uint8_t digest[DP_SHA256_BYTES], dp_error *error)
 {
     dp_store *store;
+    dp_state_copy_result found;
     dp_status status = dp_store_open(dsn, &read_only, &store, error);
     if (status != DP_STATUS_OK) return status;
     if (store->driver->check != NULL) status = store->driver->check(store, error);
+    if (status == DP_STATUS_OK) status = dp_state_read_all(store, &found, error);
+    if (status == DP_STATUS_OK) memcpy(digest, found.digest, sizeof found.digest);
     dp_store_close(store);
     return status;
 }

@@ -29,8 +29,9 @@ dp_status dp_state_migrate(const char *dsn, uint32_t *applied_count, dp_schema_s
 dp_status dp_state_read_report(const char *dsn, dp_slice pipeline, dp_arena *arena, dp_state_report *report,
                                dp_error *error);
 
-/* Whether the database is sound, where the driver can tell. DATA with the first finding. */
-dp_status dp_state_check(const char *dsn, dp_error *error);
+/* Whether the database is sound, as far as its driver can tell, and says of its rows what they are. DATA with
+ * the first finding. The digest is that of a copy that says the same. */
+dp_status dp_state_check(const char *dsn, uint8_t digest[DP_SHA256_BYTES], dp_error *error);
 
 /* As in state/offsets.h. */
 dp_status dp_state_load_offset(const char *dsn, dp_offset_row *row, dp_arena *arena, dp_error *error);

@@ -45,7 +45,9 @@ static dp_status hashed(bool ok, dp_error *error)
 /* Reads all of a store once, hashing what it reads and, when `to` is given, writing it there. */
 typedef struct reading {
     dp_store *from;
-    dp_store *to; /* NULL: only read */
+    dp_store *to;  /* NULL: only read */
+    bool checking; /* whether what a stream says of its rows is so */
+    const dp_state_copy_options *options;
     dp_sha256 *hash;
     dp_arena *list;  /* streams and audit, as long as the reading */
     dp_arena *rows;  /* transactions of one page */
@@ -125,6 +127,9 @@ static dp_status take_event(void *context, int64_t number, const dp_event *row, 
     reading *self = context;
     (void)number; /* they come in the order of the target's numbers */
     self->result.event_count++;
+    if (self->options != NULL && self->options->progress != NULL && self->result.event_count % 1000 == 0) {
+        self->options->progress(self->options->context, self->to == NULL, self->result.event_count);
+    }
     dp_status status = hashed(hash_event(self->hash, row), error);
     if (status != DP_STATUS_OK || self->to == NULL) return status;
     if (self->event_count == FLUSH_EVENTS || dp_arena_used_bytes(self->texts) > FLUSH_BYTES) {
@@ -182,21 +187,49 @@ static dp_status take_page(reading *self, int64_t stream_id, dp_error *error)
     return status;
 }
 
-static dp_status read_transactions(reading *self, int64_t stream_id, dp_error *error)
+static dp_status contradicted(const dp_stream *stream, const char *what, dp_error *error)
+{
+    return dp_error_set_code(error, DP_STATUS_DATA, "stream_differs",
+                             "stream %.*s of source %.*s: %s its transactions",
+                             DP_SLICE_PRINT(stream->key.pipeline), DP_SLICE_PRINT(stream->key.source), what);
+}
+
+/* What the stream's row says is what its transactions say. */
+static dp_status check_stream(const dp_stream *stream, uint64_t transactions, uint64_t events,
+                              const dp_position *first, const dp_position *last, dp_error *error)
+{
+    if (transactions != stream->transaction_count || events != stream->event_count)
+        return contradicted(stream, "its counts are not those of", error);
+    if (transactions == 0) return DP_STATUS_OK;
+    if (!stream->has_high || dp_position_compare(*last, stream->high) != 0)
+        return contradicted(stream, "its high watermark is not the end of", error);
+    if (stream->has_pruned && dp_position_compare(*first, stream->pruned) <= 0)
+        return contradicted(stream, "its pruned watermark lies above some of", error);
+    return DP_STATUS_OK;
+}
+
+static dp_status read_transactions(reading *self, const dp_stream *stream, dp_error *error)
 {
     dp_transaction_window window = {.limit = TRANSACTIONS_AT_ONCE};
     dp_row_visitor visitor = {.context = self, .transaction = take_transaction};
+    const dp_state_copy_result before = self->result;
+    dp_position first = {{0}};
     do {
         self->page_count = 0;
         dp_arena_reset(self->rows);
         dp_status status =
-            self->from->driver->transactions_read(self->from, stream_id, &window, &visitor, error);
-        if (status == DP_STATUS_OK && self->page_count > 0) status = take_page(self, stream_id, error);
+            self->from->driver->transactions_read(self->from, stream->stream_id, &window, &visitor, error);
+        if (status == DP_STATUS_OK && self->page_count > 0) {
+            if (!window.has_from) first = self->page[0].end_position;
+            status = take_page(self, stream->stream_id, error);
+        }
         if (status != DP_STATUS_OK) return status;
         if (self->page_count > 0) window.from = self->page[self->page_count - 1].end_position;
         window.has_from = true;
     } while (self->page_count == TRANSACTIONS_AT_ONCE);
-    return DP_STATUS_OK;
+    if (!self->checking) return DP_STATUS_OK;
+    return check_stream(stream, self->result.transaction_count - before.transaction_count,
+                        self->result.event_count - before.event_count, &first, &window.from, error);
 }
 
 /* --- streams ----------------------------------------------------------------------------------------------
@@ -301,7 +334,7 @@ static dp_status read_stream(reading *self, const dp_stream *stream, dp_error *e
     dp_stream target;
     dp_row_visitor visitor = {.context = self, .receipt = take_receipt};
     dp_status status = self->to == NULL ? DP_STATUS_OK : begin_target(self, stream, &target, error);
-    if (status == DP_STATUS_OK) status = read_transactions(self, stream->stream_id, error);
+    if (status == DP_STATUS_OK) status = read_transactions(self, stream, error);
     if (status == DP_STATUS_OK) status = read_staged(self, stream, error);
     if (status == DP_STATUS_OK) {
         status = self->from->driver->receipt_list(self->from, stream->stream_id, &visitor, error);
@@ -322,9 +355,12 @@ static dp_status take_offset(void *context, const dp_offset_row *row, dp_error *
     bool ok = add_slice(hash, row->pipeline_name) && add_slice(hash, row->source_schema) &&
               add_slice(hash, row->source_table) && add_slice(hash, row->backend) &&
               add_slice(hash, row->token) && add_number(hash, row->snapshot_complete) &&
-              add_number(hash, (uint64_t)row->updated_at_us);
+              add_number(hash, (uint64_t)row->loaded_at_us) && add_number(hash, (uint64_t)row->updated_at_us);
     dp_status status = hashed(ok, error);
     if (status != DP_STATUS_OK || self->to == NULL) return status;
+    /* Saved as it was: first at the one time, last at the other. */
+    status = self->to->driver->offset_save(self->to, row, row->loaded_at_us, error);
+    if (status != DP_STATUS_OK) return status;
     return self->to->driver->offset_save(self->to, row, row->updated_at_us, error);
 }
 
@@ -409,8 +445,8 @@ static dp_status read_everything(reading *self, dp_error *error)
     return status;
 }
 
-/* `to` NULL: only reads and hashes. */
-static dp_status read_once(dp_store *from, dp_store *to, dp_state_copy_result *result, dp_error *error)
+/* Of `how` only what is read, where it goes and what is told meanwhile counts. */
+static dp_status read_once(const reading *how, dp_state_copy_result *result, dp_error *error)
 {
     dp_arena *memory = dp_arena_new(ARENA_CHUNK_BYTES, LIST_MAX_BYTES);
     reading *self = memory == NULL ? NULL : dp_arena_alloc_zeroed(memory, 1, sizeof *self);
@@ -418,8 +454,10 @@ static dp_status read_once(dp_store *from, dp_store *to, dp_state_copy_result *r
         dp_arena_free(memory);
         return no_memory(error);
     }
-    self->from = from;
-    self->to = to;
+    self->from = how->from;
+    self->to = how->to;
+    self->checking = how->checking;
+    self->options = how->options;
     self->list = memory;
     self->hash = dp_sha256_new();
     self->rows = dp_arena_new(ARENA_CHUNK_BYTES, ROWS_MAX_BYTES);
@@ -483,12 +521,15 @@ static dp_status require_empty(dp_store *to, dp_error *error)
     return DP_STATUS_BLOCKED;
 }
 
-static dp_status copy_inside(dp_store *from, dp_store *to, dp_state_copy_result *result, dp_error *error)
+static dp_status copy_inside(dp_store *from, dp_store *to, const dp_state_copy_options *options,
+                             dp_state_copy_result *result, dp_error *error)
 {
+    const reading source = {.from = from, .to = to, .options = options};
+    const reading target = {.from = to, .options = options};
     dp_state_copy_result copied;
     dp_status status = require_empty(to, error);
-    if (status == DP_STATUS_OK) status = read_once(from, to, result, error);
-    if (status == DP_STATUS_OK) status = read_once(to, NULL, &copied, error);
+    if (status == DP_STATUS_OK) status = read_once(&source, result, error);
+    if (status == DP_STATUS_OK) status = read_once(&target, &copied, error);
     if (status != DP_STATUS_OK || memcmp(&copied, result, sizeof copied) == 0) return status;
     return dp_error_set_code(
         error, DP_STATUS_DATA, "copy_differs",
@@ -496,13 +537,14 @@ static dp_status copy_inside(dp_store *from, dp_store *to, dp_state_copy_result 
         "stored");
 }
 
-static dp_status copy_between(dp_store *from, dp_store *to, dp_state_copy_result *result, dp_error *error)
+static dp_status copy_between(dp_store *from, dp_store *to, const dp_state_copy_options *options,
+                              dp_state_copy_result *result, dp_error *error)
 {
     dp_status status = from->driver->begin(from, false, error);
     if (status != DP_STATUS_OK) return status;
     status = to->driver->begin(to, true, error);
     if (status == DP_STATUS_OK) {
-        status = copy_inside(from, to, result, error);
+        status = copy_inside(from, to, options, result, error);
         if (status == DP_STATUS_OK) {
             status = to->driver->commit(to, error);
         } else {
@@ -511,6 +553,51 @@ static dp_status copy_between(dp_store *from, dp_store *to, dp_state_copy_result
     }
     from->driver->rollback(from);
     return status;
+}
+
+/* --- whether the source is still what it was --------------------------------------------------------------
+ */
+
+static dp_status stamp_stream(void *context, const dp_stream *row, dp_error *error)
+{
+    return hashed(hash_stream(context, row), error);
+}
+
+static dp_status stamp_offset(void *context, const dp_offset_row *row, dp_error *error)
+{
+    return hashed(add_slice(context, row->pipeline_name) && add_slice(context, row->token) &&
+                      add_number(context, (uint64_t)row->updated_at_us),
+                  error);
+}
+
+/* Of what every batch and every saved offset changes. */
+static dp_status take_stamp(dp_store *store, uint8_t stamp[DP_SHA256_BYTES], dp_error *error)
+{
+    dp_sha256 *hash = dp_sha256_new();
+    if (hash == NULL) return no_memory(error);
+    dp_row_visitor visitor = {.context = hash, .stream = stamp_stream, .offset = stamp_offset};
+    dp_status status = hashed(dp_sha256_begin(hash), error);
+    if (status == DP_STATUS_OK) status = store->driver->stream_list(store, all, &visitor, error);
+    if (status == DP_STATUS_OK) status = store->driver->offset_list(store, all, &visitor, error);
+    if (status == DP_STATUS_OK) status = hashed(dp_sha256_finish(hash, stamp), error);
+    dp_sha256_free(hash);
+    return status;
+}
+
+/* The first stamp is taken before the copy's snapshot, so that nothing comes between. */
+static dp_status copy_and_compare(dp_store *from, dp_store *to, const dp_state_copy_options *options,
+                                  dp_state_copy_result *result, bool *source_changed, dp_error *error)
+{
+    uint8_t before[DP_SHA256_BYTES];
+    uint8_t after[DP_SHA256_BYTES];
+    dp_error ignored = DP_ERROR_INIT; /* the copy is stored and verified by then */
+    dp_status status = take_stamp(from, before, error);
+    if (status == DP_STATUS_OK) status = copy_between(from, to, options, result, error);
+    if (status != DP_STATUS_OK) return status;
+    *source_changed =
+        take_stamp(from, after, &ignored) != DP_STATUS_OK || memcmp(before, after, sizeof after) != 0;
+    dp_error_clear(&ignored);
+    return DP_STATUS_OK;
 }
 
 static dp_status open_target(const char *dsn, dp_store **to, dp_error *error)
@@ -528,26 +615,36 @@ static dp_status open_target(const char *dsn, dp_store **to, dp_error *error)
     return status;
 }
 
-dp_status dp_state_copy(const char *from_dsn, const char *to_dsn, dp_state_copy_result *result,
-                        dp_error *error)
+dp_status dp_state_copy(const dp_state_copy_options *options, dp_state_copy_result *result,
+                        bool *source_changed, dp_error *error)
 {
     static const dp_store_options read_only = {.read_only = true};
     dp_store *from;
     dp_store *to;
     dp_state_copy_result copied = {.stream_count = 0};
-    dp_status status = dp_store_open(from_dsn, &read_only, &from, error);
+    dp_status status = dp_store_open(options->from_dsn, &read_only, &from, error);
     if (status != DP_STATUS_OK) {
         dp_error_while(error, "opening --from");
         return status;
     }
-    status = open_target(to_dsn, &to, error);
+    status = open_target(options->to_dsn, &to, error);
     if (status != DP_STATUS_OK) {
         dp_error_while(error, "opening --to");
     } else {
-        status = copy_between(from, to, &copied, error);
+        status = copy_and_compare(from, to, options, &copied, source_changed, error);
         dp_store_close(to);
     }
     dp_store_close(from);
     if (status == DP_STATUS_OK) *result = copied;
+    return status;
+}
+
+dp_status dp_state_read_all(dp_store *store, dp_state_copy_result *result, dp_error *error)
+{
+    const reading whole = {.from = store, .checking = true};
+    dp_status status = store->driver->begin(store, false, error);
+    if (status != DP_STATUS_OK) return status;
+    status = read_once(&whole, result, error);
+    store->driver->rollback(store);
     return status;
 }

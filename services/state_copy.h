@@ -23,9 +23,21 @@ typedef struct dp_state_copy_result {
     uint8_t digest[DP_SHA256_BYTES]; /* of all of it, equal on both sides */
 } dp_state_copy_result;
 
+typedef struct dp_state_copy_options {
+    const char *from_dsn;
+    const char *to_dsn;
+    void (*progress)(void *context, bool verifying, uint64_t events); /* may be NULL */
+    void *context;
+} dp_state_copy_options;
+
 /* The target gets its schema when it has none. BLOCKED target_not_empty when it holds a stream, an offset,
- * quarantine or audit already; DATA copy_differs when what is read back is not what was read. */
-dp_status dp_state_copy(const char *from_dsn, const char *to_dsn, dp_state_copy_result *result,
-                        dp_error *error);
+ * quarantine or audit already; DATA copy_differs when what is read back is not what was read.
+ * *source_changed: a batch or an offset has been stored in the source meanwhile, or it could not be asked. */
+dp_status dp_state_copy(const dp_state_copy_options *options, dp_state_copy_result *result,
+                        bool *source_changed, dp_error *error);
+
+/* Reads and hashes all of a store in one snapshot. DATA when events of a transaction are missing, and
+ * stream_differs when a stream's counts or watermarks are not those of its transactions. */
+dp_status dp_state_read_all(dp_store *store, dp_state_copy_result *result, dp_error *error);
 
 #endif

@@ -28,8 +28,8 @@ static const struct meaning {
     {"3F000", DP_STATUS_IO, false, "run: dpone state migrate"},
     {"40", DP_STATUS_BUSY, false, NULL}, /* serialization failure, deadlock */
     {"42501", DP_STATUS_IO, false, "grant the role what docs/state-postgres.md lists"},
-    {"42P01", DP_STATUS_IO, false, "run: dpone state migrate"},
-    {"42703", DP_STATUS_IO, false, "run: dpone state migrate"},
+    {"42P01", DP_STATUS_IO, false, "run: dpone state migrate; or grant the role USAGE on the schema"},
+    {"42703", DP_STATUS_IO, false, "the table is not as docs/state.md has it"},
     {"53100", DP_STATUS_FULL, false, NULL},
     {"53", DP_STATUS_BUSY, false, NULL},    /* out of memory, too many connections */
     {"55P03", DP_STATUS_BUSY, false, NULL}, /* lock timeout */

@@ -3,6 +3,15 @@
 /* --- migrations -------------------------------------------------------------------------------------------
  */
 
+/* As in 0001_journal.sql. */
+static const char create_offset_table[] =
+    "CREATE TABLE IF NOT EXISTS :\"offset_table\" (pipeline_name text NOT NULL, source_schema text NOT NULL, "
+    "source_table text NOT NULL, backend text NOT NULL, token text NOT NULL, snapshot_complete boolean NOT "
+    "NULL, "
+    "\"__dpone__loaded_at\" timestamp without time zone NOT NULL DEFAULT (now() AT TIME ZONE 'UTC'), "
+    "\"__dpone__updated_at\" timestamp without time zone NOT NULL DEFAULT (now() AT TIME ZONE 'UTC'), "
+    "PRIMARY KEY (pipeline_name, source_schema, source_table, backend))";
+
 /* Held until the transaction ends. The name is hashed on the server, so every server of every version agrees.
  */
 static dp_status lock_name(dp_pg_session *session, const char *what, dp_slice name, dp_error *error)
@@ -30,8 +39,13 @@ static dp_status exists(dp_pg_session *session, dp_pg_statement statement, bool 
     dp_status status = dp_pg_run(session, statement, &params, &result, error);
     if (status != DP_STATUS_OK) return status;
     *found = PQntuples(result) > 0;
+    bool usable = !*found || statement != DP_PG_MIGRATION_TABLE || dp_pg_get_bool(result, 0, 0);
     PQclear(result);
-    return DP_STATUS_OK;
+    if (usable) return DP_STATUS_OK;
+    dp_error_set(error, DP_STATUS_IO, "state database: permission denied for schema %s (USAGE)",
+                 session->schema);
+    dp_error_hint(error, "grant the role what docs/state-postgres.md lists");
+    return DP_STATUS_IO;
 }
 
 static dp_status run_expanded(dp_pg_session *session, const char *sql, dp_error *error)
@@ -90,6 +104,49 @@ dp_status dp_pg_migration_apply(dp_store *store, const dp_migration *migration, 
     dp_pg_add_text(&params, checksum);
     dp_pg_add_i64(&params, now_us);
     return dp_pg_run(session, DP_PG_MIGRATION_INSERT, &params, NULL, error);
+}
+
+static dp_status offset_table_exists(dp_pg_session *session, bool *found, dp_error *error)
+{
+    dp_pg_params params = {.count = 0};
+    PGresult *result = NULL;
+    dp_pg_add_text(&params, dp_slice_of_text(session->schema));
+    dp_pg_add_text(&params, dp_slice_of_text(session->offset_table));
+    dp_status status = dp_pg_run(session, DP_PG_TABLE_EXISTS, &params, &result, error);
+    if (status != DP_STATUS_OK) return status;
+    *found = PQntuples(result) > 0;
+    PQclear(result);
+    return DP_STATUS_OK;
+}
+
+static dp_status make_offset_table(dp_store *store, dp_error *error)
+{
+    dp_pg_session *session = dp_pg_session_of(store);
+    bool found = false;
+    dp_status status = dp_pg_begin(store, true, error);
+    if (status != DP_STATUS_OK) return status;
+    status = lock_name(session, "migrate", (dp_slice){"", 0}, error);
+    if (status == DP_STATUS_OK) status = offset_table_exists(session, &found, error);
+    if (status == DP_STATUS_OK && !found) status = run_expanded(session, create_offset_table, error);
+    if (status == DP_STATUS_OK) return dp_pg_commit(store, error);
+    dp_pg_rollback(store);
+    return status;
+}
+
+/* An offset table of another name is made here, because migrations are applied once. What is there already
+ * may be another program's, so whether it can be read is seen now. */
+dp_status dp_pg_migration_done(dp_store *store, dp_error *error)
+{
+    dp_pg_session *session = dp_pg_session_of(store);
+    dp_pg_params no_pipeline = {.count = 0};
+    bool found = false;
+    dp_status status = offset_table_exists(session, &found, error);
+    if (status != DP_STATUS_OK) return status;
+    if (!found) return make_offset_table(store, error);
+    dp_pg_add_text(&no_pipeline, DP_SLICE_LITERAL(""));
+    status = dp_pg_run(session, DP_PG_OFFSET_LIST, &no_pipeline, NULL, error);
+    if (status != DP_STATUS_OK) dp_error_while(error, "reading the offset table '%s'", session->offset_table);
+    return status;
 }
 
 /* --- offsets ----------------------------------------------------------------------------------------------

@@ -7,6 +7,7 @@
 
 dp_status dp_pg_migration_ensure(dp_store *store, dp_error *error);
 dp_status dp_pg_migration_list(dp_store *store, const dp_row_visitor *visitor, dp_error *error);
+dp_status dp_pg_migration_done(dp_store *store, dp_error *error);
 dp_status dp_pg_migration_apply(dp_store *store, const dp_migration *migration, dp_slice checksum,
                                 int64_t now_us, dp_error *error);
 

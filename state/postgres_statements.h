@@ -41,8 +41,11 @@
     X(MARKER_FIND, "SELECT 1 FROM dpone_stream WHERE stream_id = $1::bigint AND commit_marker = $2::text")   \
     X(ADVISORY_LOCK, "SELECT pg_advisory_xact_lock(hashtextextended($1::text, 0))")                          \
     X(SCHEMA_EXISTS, "SELECT 1 FROM pg_namespace WHERE nspname = $1::text")                                  \
-    X(MIGRATION_TABLE, "SELECT 1 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace "             \
+    X(MIGRATION_TABLE, "SELECT has_schema_privilege(n.oid, 'USAGE') FROM pg_class c JOIN pg_namespace n "    \
+                       "ON n.oid = c.relnamespace "                                                          \
                        "WHERE n.nspname = $1::text AND c.relname = 'dpone_migration'")                       \
+    X(TABLE_EXISTS, "SELECT 1 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace "                \
+                    "WHERE n.nspname = $1::text AND c.relname = $2::text")                                   \
     X(MIGRATION_LIST, "SELECT version, name, checksum FROM dpone_migration ORDER BY version")                \
     X(MIGRATION_INSERT, "INSERT INTO dpone_migration (version, name, checksum, applied_at_us) "              \
                         "VALUES ($1::bigint, $2::text, $3::text, $4::bigint)")                               \

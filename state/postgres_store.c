@@ -505,6 +505,7 @@ const dp_store_driver dp_store_postgres = {
     .migration_ensure = dp_pg_migration_ensure,
     .migration_list = dp_pg_migration_list,
     .migration_apply = dp_pg_migration_apply,
+    .migration_done = dp_pg_migration_done,
     .stream_expect = stream_expect,
     .stream_open = stream_open,
     .stream_find = stream_find,

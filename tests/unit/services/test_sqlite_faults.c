@@ -153,7 +153,8 @@ static void check_journal(fixture *self, bool exact)
     }
     if (exact) assert_int_equal(lines.length, self->expected.length);
     dp_buffer_release(&lines);
-    if (dp_state_check(self->dsn, &error) != DP_STATUS_OK) fail_msg("%s", error.message);
+    uint8_t digest[DP_SHA256_BYTES];
+    if (dp_state_check(self->dsn, digest, &error) != DP_STATUS_OK) fail_msg("%s", error.message);
 }
 
 /* --- faults -------------------------------------------------------------------------------------------- */
