@@ -16,6 +16,15 @@ static bool is_token(dp_slice text)
     return text.length > 0;
 }
 
+dp_slice dp_header_trim_end(dp_slice value)
+{
+    while (value.length > 0 &&
+           (value.data[value.length - 1] == ' ' || value.data[value.length - 1] == '\t')) {
+        value.length--;
+    }
+    return value;
+}
+
 static bool is_field_value(dp_slice text)
 {
     for (size_t i = 0; i < text.length; i++) {

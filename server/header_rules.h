@@ -34,4 +34,8 @@ void dp_header_add(dp_header_facts *facts, dp_slice name, dp_slice value);
 /* All fields have been added; `version` is such as "HTTP/1.1". */
 dp_header_verdict dp_header_judge(const dp_header_facts *facts, dp_slice method, dp_slice version);
 
+/* Without the blanks and tabs at the end, which are no part of a value (RFC 9110, section 5.5). Framing is
+ * judged on the value as received, because the library does not leave them out. */
+dp_slice dp_header_trim_end(dp_slice value);
+
 #endif

@@ -581,6 +581,7 @@ static enum MHD_Result collect_header(void *context, enum MHD_ValueKind kind, co
     if (name != request->next_line) request->hides_bytes = true;
     request->next_line = header->value.data + header->value.length + LINE_END_BYTES;
     dp_header_add(&request->facts, header->name, header->value);
+    header->value = dp_header_trim_end(header->value);
     return MHD_YES;
 }
 

@@ -4,7 +4,7 @@
 
 enum { MAX_NUMBER_BYTES = 64 };
 
-/* "http://host/path" as a proxy would send it: what follows the authority. */
+/* "http://host/path" as a proxy would send it: what follows the authority, which may be nothing. */
 static bool skip_authority(dp_slice *raw)
 {
     static const char *const schemes[] = {"http://", "https://"};
@@ -13,10 +13,13 @@ static bool skip_authority(dp_slice *raw)
         if (raw->length < length ||
             !dp_slice_equal_ignoring_case(dp_slice_make(raw->data, length), dp_slice_of_text(schemes[i])))
             continue;
-        const char *slash = memchr(raw->data + length, '/', raw->length - length);
-        if (slash == NULL) return false;
-        raw->length -= (size_t)(slash - raw->data);
-        raw->data = slash;
+        size_t end = length;
+        while (end < raw->length && raw->data[end] != '/' && raw->data[end] != '?' && raw->data[end] != '#') {
+            end++;
+        }
+        if (end == length) return false;
+        raw->data += end;
+        raw->length -= end;
         return true;
     }
     return false;
@@ -35,7 +38,7 @@ bool dp_request_target_parse(dp_slice raw, dp_request_target *target)
     dp_slice query = {raw.data + raw.length, 0};
     dp_slice path;
     target->has_query = dp_slice_split(raw, '?', &path, &query);
-    target->path = path;
+    target->path = path.length == 0 ? DP_SLICE_LITERAL("/") : path;
     target->query = target->has_query ? query : dp_slice_make(raw.data + raw.length, 0);
     return true;
 }
