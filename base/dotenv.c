@@ -1,12 +1,18 @@
 #include "base/dotenv.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "base/buffer.h"
 
 enum { MAX_FILE_BYTES = 1 << 20 };
+
+/* Some editors put it before a text. */
+static const dp_slice byte_order_mark = {"\xEF\xBB\xBF", 3};
 
 struct dp_dotenv {
     dp_buffer text; /* "NAME\0value\0" pairs */
@@ -78,7 +84,8 @@ static const char *parse_line(dp_dotenv *dotenv, dp_slice line)
 {
     line = dp_slice_trim(line);
     if (line.length == 0 || line.data[0] == '#') return NULL;
-    if (dp_slice_starts_with(line, DP_SLICE_LITERAL("export ")))
+    if (dp_slice_starts_with(line, DP_SLICE_LITERAL("export ")) ||
+        dp_slice_starts_with(line, DP_SLICE_LITERAL("export\t")))
         line = (dp_slice){line.data + 7, line.length - 7};
     dp_slice name;
     dp_slice value;
@@ -98,6 +105,8 @@ dp_status dp_dotenv_parse(dp_slice text, const char *source_name, dp_dotenv **do
     dp_dotenv *result = calloc(1, sizeof *result);
     if (result == NULL) return dp_error_no_memory(error, source_name);
     result->text = (dp_buffer)DP_BUFFER_INIT(2 * MAX_FILE_BYTES);
+    if (dp_slice_starts_with(text, byte_order_mark))
+        text = (dp_slice){text.data + byte_order_mark.length, text.length - byte_order_mark.length};
     size_t line_number = 0;
     bool more = text.length > 0;
     while (more) {
@@ -119,12 +128,26 @@ dp_status dp_dotenv_parse(dp_slice text, const char *source_name, dp_dotenv **do
     return DP_STATUS_OK;
 }
 
+/* Opens the file, but no pipe: one that nobody writes to would hold a server's start, reload or stop up. */
+static FILE *open_file(const char *path)
+{
+    struct stat info;
+    int descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+    if (descriptor < 0) return NULL;
+    bool is_pipe = fstat(descriptor, &info) == 0 && S_ISFIFO(info.st_mode);
+    FILE *file = is_pipe ? NULL : fdopen(descriptor, "r");
+    if (is_pipe) errno = ESPIPE;
+    if (file == NULL) close(descriptor);
+    return file;
+}
+
 dp_status dp_dotenv_load(const char *path, dp_dotenv **dotenv, dp_error *error)
 {
-    FILE *file = fopen(path, "re");
+    FILE *file = open_file(path);
     if (file == NULL) {
         if (errno == ENOENT) return dp_dotenv_parse((dp_slice){"", 0}, path, dotenv, error);
-        return dp_error_set(error, DP_STATUS_USAGE, "unable to read '%s': %s", path, strerror(errno));
+        const char *cause = errno == ESPIPE ? "it is a pipe, not a file" : strerror(errno);
+        return dp_error_set(error, DP_STATUS_USAGE, "unable to read '%s': %s", path, cause);
     }
     char *text = malloc(MAX_FILE_BYTES + 1);
     size_t length = text == NULL ? 0 : fread(text, 1, MAX_FILE_BYTES + 1, file);

@@ -1,5 +1,6 @@
 /* dpone config-info: the server's settings in force and where each came from. */
 #include "base/json_writer.h"
+#include "base/utf8.h"
 #include "cli/commands.h"
 #include "cli/common_options.h"
 #include "cli/server_settings.h"
@@ -9,10 +10,10 @@ static const dp_option options[] = {
     {.name = NULL},
 };
 
-/* A DSN may hold a password; everything else is shown as it is. */
-static void put_shown(dp_buffer *out, dp_setting setting, const char *text)
+/* Copies `text` without the password between a DSN's user name and host. */
+static void put_without_user_password(dp_buffer *out, const char *text)
 {
-    const char *at = setting == DP_SETTING_STATE ? strrchr(text, '@') : NULL;
+    const char *at = strrchr(text, '@');
     const char *scheme = at == NULL ? NULL : strstr(text, "://");
     const char *colon = scheme == NULL || scheme > at ? NULL : strchr(scheme + 3, ':');
     if (colon == NULL || colon > at) {
@@ -22,6 +23,34 @@ static void put_shown(dp_buffer *out, dp_setting setting, const char *text)
     dp_buffer_append(out, text, (size_t)(colon - text) + 1);
     dp_buffer_append_text(out, "***");
     dp_buffer_append_text(out, at);
+}
+
+/* Copies `text`, and "***" for the value of every parameter `...password=`, up to the next '&'. */
+static void put_without_parameters(dp_buffer *out, const char *text)
+{
+    static const char name[] = "password=";
+    const char *secret;
+    while ((secret = strcasestr(text, name)) != NULL) {
+        secret += sizeof name - 1;
+        dp_buffer_append(out, text, (size_t)(secret - text));
+        dp_buffer_append_text(out, "***");
+        text = secret + strcspn(secret, "&");
+    }
+    dp_buffer_append_text(out, text);
+}
+
+/* A DSN may hold passwords, and any text bytes that steer a terminal or end a line. */
+static void put_shown(dp_buffer *out, dp_setting setting, const char *text)
+{
+    if (setting == DP_SETTING_STATE) {
+        dp_buffer half = DP_BUFFER_INIT(1 << 16);
+        put_without_user_password(&half, text);
+        put_without_parameters(out, half.length == 0 ? "" : dp_buffer_text(&half));
+        dp_buffer_release(&half);
+    } else {
+        dp_buffer_append_text(out, text);
+    }
+    if (out->length > 0) dp_utf8_make_printable(out->data, out->length);
 }
 
 static void put_text_row(dp_buffer *out, const dp_settings *settings, dp_setting setting)

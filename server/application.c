@@ -306,7 +306,8 @@ static void answer_redirect(dp_exchange *exchange)
     dp_buffer_release(&location);
 }
 
-/* What a browser asks before it sends a request of another origin. */
+/* What a browser asks before it sends a request of another origin. Paths that do not exist, too: it shows the
+ * 404 only to a script whose preflight it has seen granted. */
 static bool answer_preflight(dp_exchange *exchange)
 {
     char origin[512];
@@ -392,12 +393,12 @@ static void on_request(void *context, dp_http_request *request)
     dp_exchange *exchange = dp_http_request_user(request);
     dp_http_response response = {.status = 405};
     (void)context;
+    if (exchange->match.outcome != DP_ROUTE_FOUND && answer_preflight(exchange)) return;
     switch (exchange->match.outcome) {
     case DP_ROUTE_FOUND: answer_route(exchange); return;
     case DP_ROUTE_UNKNOWN_PATH: dp_exchange_respond_detail(exchange, 404, "Not Found"); return;
     case DP_ROUTE_TRAILING_SLASH: answer_redirect(exchange); return;
     case DP_ROUTE_WRONG_METHOD:
-        if (answer_preflight(exchange)) return;
         dp_http_response_add(&response, "Allow", exchange->match.allow);
         dp_exchange_respond(exchange, &response, "application/json",
                             DP_SLICE_LITERAL("{\"detail\":\"Method Not Allowed\"}"));

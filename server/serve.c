@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -42,12 +43,22 @@ static dp_log_format format_of(const dp_settings *settings)
     return format;
 }
 
+/* Colour for people at a terminal, unless they asked for none (NO_COLOR) or it has none. */
+static bool wants_colour(int file)
+{
+    const char *refusal = getenv("NO_COLOR");
+    const char *terminal = getenv("TERM");
+    if (refusal != NULL && refusal[0] != '\0') return false;
+    if (terminal != NULL && strcmp(terminal, "dumb") == 0) return false;
+    return isatty(file) == 1;
+}
+
 static dp_status start_log(running *run, dp_error *error)
 {
     const dp_log_options options = {.file = STDERR_FILENO,
                                     .level = level_of(&run->settings),
                                     .format = format_of(&run->settings),
-                                    .colour = isatty(STDERR_FILENO) == 1};
+                                    .colour = wants_colour(STDERR_FILENO)};
     return dp_log_new(&options, &run->log, error);
 }
 

@@ -72,6 +72,32 @@ static char *find_choice(const char *choices, dp_slice text)
     return NULL;
 }
 
+/* "scheme://host[:port]", as a browser writes it: a path, even '/', would never be equal to one. */
+static bool is_origin(dp_slice text)
+{
+    dp_slice scheme;
+    dp_slice rest;
+    if (dp_slice_equal_text(text, "*") || dp_slice_equal_text(text, "null")) return true;
+    if (!dp_slice_split(text, ':', &scheme, &rest) || scheme.length == 0 ||
+        !dp_slice_starts_with(rest, DP_SLICE_LITERAL("//")) || rest.length == 2)
+        return false;
+    for (size_t i = 2; i < rest.length; i++) {
+        if (rest.data[i] <= ' ' || rest.data[i] > '~' || strchr("/?#@", rest.data[i]) != NULL) return false;
+    }
+    return true;
+}
+
+static bool are_origins(dp_slice list)
+{
+    bool more = true;
+    while (more) {
+        dp_slice one;
+        more = dp_slice_split(list, ',', &one, &list);
+        if (!is_origin(dp_slice_trim(one))) return false;
+    }
+    return true;
+}
+
 /* Fills value->text and value->number from `text`. `shown` names the flag or variable. */
 static dp_status check(const definition *of, const char *shown, const char *text, dp_setting_value *value,
                        dp_error *error)
@@ -96,6 +122,12 @@ static dp_status check(const definition *of, const char *shown, const char *text
             return dp_error_set(error, DP_STATUS_USAGE, "%s: '%.100s' is not one of %s", shown, text,
                                 of->choices);
         return DP_STATUS_OK;
+    case DP_SETTING_ORIGINS:
+        if (!are_origins(slice))
+            return dp_error_set(
+                error, DP_STATUS_USAGE,
+                "%s: '%.100s' is not a list of origins such as https://app.example:8443, or *", shown, text);
+        break;
     case DP_SETTING_TEXT: break;
     }
     value->text = strdup(text);

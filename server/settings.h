@@ -14,6 +14,7 @@ typedef enum dp_setting_kind {
     DP_SETTING_NUMBER,
     DP_SETTING_BOOL,
     DP_SETTING_TEXT,
+    DP_SETTING_ORIGINS, /* of browsers, separated by commas; or "*" */
     DP_SETTING_CHOICE
 } dp_setting_kind;
 
@@ -44,7 +45,7 @@ typedef enum dp_setting_kind {
       "serve /docs and /openapi.json")                                                                       \
     X(CORS_ENABLED, "cors-enabled", "SERVER_CORS_ENABLED", NULL, "false", BOOL, 0, 0, NULL, true, "BOOL",    \
       "answer cross-origin requests of browsers")                                                            \
-    X(CORS_ORIGINS, "cors-origins", "SERVER_CORS_ORIGINS", NULL, NULL, TEXT, 0, 0, NULL, true, "LIST",       \
+    X(CORS_ORIGINS, "cors-origins", "SERVER_CORS_ORIGINS", NULL, NULL, ORIGINS, 0, 0, NULL, true, "LIST",    \
       "allowed origins, separated by commas; none or * allows any")                                          \
     X(MAX_CONNECTIONS, "max-connections", "SERVER_MAX_CONNECTIONS", NULL, "16384", NUMBER, 16, 1000000,      \
       NULL, false, "COUNT", "connections kept open; the limit of open files may lower it")                   \

@@ -87,6 +87,15 @@ class ConfigInfo(unittest.TestCase):
         result = config_info("--state", "postgresql://user:secret@host/db")
         self.assertNotIn("secret", result.stdout)
         self.assertIn("postgresql://user:***@host/db", result.stdout)
+        for dsn in ("postgresql://host/db?user=a&password=secret&sslmode=require", "host=h Password=secret x"):
+            for form in ("text", "json"):
+                result = config_info("--state", dsn, "--format", form)
+                self.assertNotIn("secret", result.stdout)
+                self.assertIn("password=***", result.stdout.lower())
+
+    def test_a_value_cannot_forge_a_line(self):
+        result = config_info(dotenv='SERVER_HOST="a\\nSERVER_PORT 1 \x1b[2J"\n')
+        self.assertIn("a?SERVER_PORT 1 ?[2J", result.stdout)
 
 
 class Start(unittest.TestCase):
@@ -250,11 +259,28 @@ class Logs(unittest.TestCase):
             self.assertIn("INFO    server.startup: dpone server started", server.log_text())
             self.assertNotIn("\033", server.log_text())
 
+    def test_no_colour_for_those_who_want_none(self):
+        for environment in ({"NO_COLOR": "1", "TERM": "xterm"}, {"TERM": "dumb"}):
+            master, slave = pty.openpty()
+            process = subprocess.Popen([BINARY, "serve", "--host", "127.0.0.1", "--port", "0", "--state", "none",
+                                        "--log-format", "console"], stdout=subprocess.PIPE, stderr=slave,
+                                       env={**os.environ, **environment})
+            os.close(slave)
+            process.stdout.readline()
+            process.terminate()
+            self.assertEqual(process.wait(30), 0)
+            text = os.read(master, 4000)
+            self.assertIn(b"INFO", text)
+            self.assertNotIn(b"\033", text)
+            process.stdout.close()
+            os.close(master)
+
     def test_a_blocked_terminal_never_slows_a_request(self):
         master, slave = pty.openpty()
         process = subprocess.Popen([BINARY, "serve", "--host", "127.0.0.1", "--port", "0", "--state", "none",
                                     "--log-level", "DEBUG", "--log-format", "console"],
-                                   stdout=subprocess.PIPE, stderr=slave)
+                                   stdout=subprocess.PIPE, stderr=slave,
+                                   env={**os.environ, "TERM": "xterm", "NO_COLOR": ""})
         os.close(slave)
         try:
             port = int(process.stdout.readline().decode().rsplit(":", 1)[1])
@@ -319,7 +345,6 @@ class Tls(unittest.TestCase):
             self.assertEqual(result.returncode, 2, result.stderr)
             self.assertIn("--tls-", result.stderr)
 
-
     def test_unusable_files_are_named(self):
         def make(name, *command):
             path = os.path.join(self.directory.name, name)
@@ -365,6 +390,7 @@ class Cors(unittest.TestCase):
                 _, headers, _ = server.request("GET", path, {"Origin": "https://app.example"})
                 self.assertEqual(headers["Access-Control-Allow-Origin"], "https://app.example", path)
                 self.assertEqual(headers["Vary"], "Origin")
+                self.assertEqual(server.request("OPTIONS", path, self.PREFLIGHT)[0], 204, "or the 404 stays unseen")
                 self.assertIn("X-Correlation-ID", headers["Access-Control-Expose-Headers"])
             self.assertNotIn("Access-Control-Allow-Origin", server.request("GET", "/msg")[1])
 

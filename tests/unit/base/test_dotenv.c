@@ -1,6 +1,7 @@
 /* .env files: what each line means, and the line that is wrong. */
 #include "tests/unit/support/cmocka_includes.h"
 
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/dotenv.h"
@@ -19,6 +20,9 @@ static void each_line_means_what_it_says(void **state)
         {"X=1\r\n", "1"},
         {"  X = 1  \n", "1"},
         {"export X=1", "1"},
+        {"export\tX=1", "1"},
+        {"\xEF\xBB\xBFX=1", "1"},
+        {"\xEF\xBB\xBF", NULL},
         {"X=", ""},
         {"X=a b", "a b"},
         {"X=a # comment", "a"},
@@ -101,6 +105,23 @@ static void a_missing_file_is_empty_and_an_unreadable_one_an_error(void **state)
     assert_non_null(strstr(error.message, "unable to read '/'"));
 }
 
+static void a_pipe_is_refused_instead_of_waited_for(void **state)
+{
+    (void)state;
+    char directory[] = "/tmp/dpone-test-dotenv-XXXXXX";
+    char path[64];
+    assert_non_null(mkdtemp(directory));
+    snprintf(path, sizeof path, "%s/.env", directory);
+    assert_int_equal(mkfifo(path, 0600), 0);
+    dp_dotenv *dotenv = NULL;
+    dp_error error = DP_ERROR_INIT;
+    assert_int_equal(dp_dotenv_load(path, &dotenv, &error), DP_STATUS_USAGE);
+    assert_null(dotenv);
+    assert_non_null(strstr(error.message, "it is a pipe"));
+    unlink(path);
+    rmdir(directory);
+}
+
 static void a_file_is_bounded(void **state)
 {
     (void)state;
@@ -131,6 +152,7 @@ int main(void)
         cmocka_unit_test(each_line_means_what_it_says),
         cmocka_unit_test(a_malformed_line_is_named),
         cmocka_unit_test(a_missing_file_is_empty_and_an_unreadable_one_an_error),
+        cmocka_unit_test(a_pipe_is_refused_instead_of_waited_for),
         cmocka_unit_test(a_file_is_bounded),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

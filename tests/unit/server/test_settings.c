@@ -100,6 +100,13 @@ static void values_out_of_bounds_are_refused_by_name(void **state)
         {"SERVER_ENABLE_DOCS", "maybe", false},
         {"SERVER_ENABLE_DOCS", "off", true},
         {"SERVER_CORS_ENABLED", "TRUE", true},
+        {"SERVER_CORS_ORIGINS", "*", true},
+        {"SERVER_CORS_ORIGINS", "https://a.example, http://[::1]:80 ,null", true},
+        {"SERVER_CORS_ORIGINS", "https://a.example/", false},
+        {"SERVER_CORS_ORIGINS", "a.example", false},
+        {"SERVER_CORS_ORIGINS", "https://", false},
+        {"SERVER_CORS_ORIGINS", "https://a,", false},
+        {"SERVER_CORS_ORIGINS", "https://a https://b", false},
     };
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         given from = {.environment = {rows[i].name, rows[i].value}};
