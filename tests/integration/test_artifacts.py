@@ -21,12 +21,9 @@ SEED = int(os.environ.get("DPONE_TEST_SEED", "1"))
 class ArtifactsTest(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
-        cls.directory = tempfile.mkdtemp(prefix="dpone-artifacts-")
-        cls.addClassCleanup(shutil.rmtree, cls.directory)
+        cls.directory = cls.enterClassContext(tempfile.TemporaryDirectory(prefix="dpone-artifacts-"))
         cls.dsn = f"sqlite:{cls.directory}/journal.db"
-        cls.server = DponeServer(state=cls.dsn)
-        cls.server.start()
-        cls.addClassCleanup(cls.server.stop)
+        cls.server = cls.enterClassContext(DponeServer(state=cls.dsn))
         for name in ("orders", "other"):
             code, _, errors = pipeline.run(cls.server.url, CAPTURE, pipeline=name)
             assert code == 0, errors

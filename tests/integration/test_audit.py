@@ -2,7 +2,6 @@
 import contextlib
 import json
 import os
-import shutil
 import sqlite3
 import sys
 import tempfile
@@ -19,12 +18,9 @@ ORDERS = os.path.join(os.environ["DPONE_SOURCE_DIR"], "examples", "captures", "o
 
 class AuditTest(unittest.TestCase):
     def setUp(self):
-        self.directory = tempfile.mkdtemp(prefix="dpone-audit-")
-        self.addCleanup(shutil.rmtree, self.directory)
+        self.directory = self.enterContext(tempfile.TemporaryDirectory(prefix="dpone-audit-"))
         self.path = f"{self.directory}/journal.db"
-        self.server = DponeServer(state=f"sqlite:{self.path}")
-        self.server.start()
-        self.addCleanup(self.server.stop)
+        self.server = self.enterContext(DponeServer(state=f"sqlite:{self.path}"))
 
     def audit(self, *options, pipeline="orders"):
         return dpone("cdc", "audit", "--pipeline", pipeline, *options)

@@ -4,7 +4,6 @@ import http.server
 import json
 import os
 import random
-import signal
 import socket
 import struct
 import sys

@@ -1,7 +1,6 @@
 """dpone cdc follow: consumers with durable offsets of their own, programs that take batches, kills in between."""
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -21,12 +20,9 @@ CAPTURE = pipeline.capture("main/pgoutput.csv")
 
 class Rig(unittest.TestCase):
     def setUp(self):
-        self.directory = tempfile.mkdtemp(prefix="dpone-follow-")
-        self.addCleanup(shutil.rmtree, self.directory)
+        self.directory = self.enterContext(tempfile.TemporaryDirectory(prefix="dpone-follow-"))
         self.dsn = self.new_state()
-        self.server = DponeServer(state=self.dsn)
-        self.server.start()
-        self.addCleanup(self.server.stop)
+        self.server = self.enterContext(DponeServer(state=self.dsn))
 
     def new_state(self):
         return f"sqlite:{self.directory}/journal.db"

@@ -22,11 +22,8 @@ ORDERS = os.path.join(os.environ["DPONE_SOURCE_DIR"], "examples", "captures", "o
 
 class QuarantineTest(unittest.TestCase):
     def setUp(self):
-        self.directory = tempfile.mkdtemp(prefix="dpone-quarantine-")
-        self.addCleanup(shutil.rmtree, self.directory)
-        self.server = DponeServer(state=f"sqlite:{self.directory}/journal.db")
-        self.server.start()
-        self.addCleanup(self.server.stop)
+        self.directory = self.enterContext(tempfile.TemporaryDirectory(prefix="dpone-quarantine-"))
+        self.server = self.enterContext(DponeServer(state=f"sqlite:{self.directory}/journal.db"))
         code, summary, errors = pipeline.run(self.server.url, ORDERS, "--unique-key", "public.customers=nowhere",
                                              "--on-poison", "quarantine")
         self.assertEqual((code, summary["quarantined"]), (0, 3), errors)

@@ -1,7 +1,6 @@
 """dpone cdc replay: plans from live facts, delivers with the same ids, goes on after a kill, and leaves a true record."""
 import json
 import os
-import shutil
 import signal
 import socket
 import subprocess
@@ -23,11 +22,8 @@ POINTS = ["replay_rewound", "replay_sent", "replay_receipt_read", "replay_progre
 class ReplayTest(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
-        cls.directory = tempfile.mkdtemp(prefix="dpone-replay-")
-        cls.addClassCleanup(shutil.rmtree, cls.directory)
-        cls.server = DponeServer(state=f"sqlite:{cls.directory}/journal.db")
-        cls.server.start()
-        cls.addClassCleanup(cls.server.stop)
+        cls.directory = cls.enterClassContext(tempfile.TemporaryDirectory(prefix="dpone-replay-"))
+        cls.server = cls.enterClassContext(DponeServer(state=f"sqlite:{cls.directory}/journal.db"))
         code, _, errors = pipeline.run(cls.server.url, CAPTURE)
         assert code == 0, errors
         cls.journal = pipeline.journal(cls.server.url)

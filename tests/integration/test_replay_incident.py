@@ -3,7 +3,6 @@ the journal and, after another loss and with the journal pruned, from an artifac
 import json
 import os
 import re
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -20,12 +19,9 @@ CAPTURE = pipeline.capture("main/pgoutput.csv")
 
 class IncidentTest(unittest.TestCase):
     def setUp(self):
-        self.directory = tempfile.mkdtemp(prefix="dpone-incident-")
-        self.addCleanup(shutil.rmtree, self.directory)
+        self.directory = self.enterContext(tempfile.TemporaryDirectory(prefix="dpone-incident-"))
         self.dsn = f"sqlite:{self.directory}/journal.db"
-        self.server = DponeServer(state=self.dsn)
-        self.server.start()
-        self.addCleanup(self.server.stop)
+        self.server = self.enterContext(DponeServer(state=self.dsn))
         code, _, errors = pipeline.run(self.server.url, CAPTURE)
         self.assertEqual(code, 0, errors)
         lines = [json.loads(line) for line in pipeline.decode(CAPTURE)]

@@ -1,7 +1,6 @@
 """Export, replay, quarantine, retention and consumers on a journal in PostgreSQL: the same commands, the same answers."""
 import json
 import os
-import shutil
 import sys
 import tempfile
 import unittest
@@ -22,12 +21,9 @@ class PostgresJournalTest(unittest.TestCase):
     def setUpClass(cls):
         cls.postgres = PostgresServer()
         cls.addClassCleanup(cls.postgres.cleanup)
-        cls.directory = tempfile.mkdtemp(prefix="dpone-replay-pg-")
-        cls.addClassCleanup(shutil.rmtree, cls.directory)
+        cls.directory = cls.enterClassContext(tempfile.TemporaryDirectory(prefix="dpone-replay-pg-"))
         cls.dsn = f"{cls.postgres.dsn()}?dpone_schema=journal"
-        cls.server = DponeServer(state=cls.dsn)
-        cls.server.start()
-        cls.addClassCleanup(cls.server.stop)
+        cls.server = cls.enterClassContext(DponeServer(state=cls.dsn))
 
     def run_dpone(self, *words, code=0):
         done = dpone(*words)

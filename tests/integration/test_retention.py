@@ -1,7 +1,6 @@
 """dpone state prune: by position, age and size, in small steps, never past an offset; a kill leaves a sound journal."""
 import json
 import os
-import shutil
 import signal
 import sqlite3
 import sys
@@ -18,13 +17,10 @@ CAPTURE = pipeline.capture("main/pgoutput.csv")
 
 class RetentionTest(unittest.TestCase):
     def setUp(self):
-        self.directory = tempfile.mkdtemp(prefix="dpone-retention-")
-        self.addCleanup(shutil.rmtree, self.directory)
+        self.directory = self.enterContext(tempfile.TemporaryDirectory(prefix="dpone-retention-"))
         self.path = f"{self.directory}/journal.db"
         self.dsn = f"sqlite:{self.path}"
-        self.server = DponeServer(state=self.dsn)
-        self.server.start()
-        self.addCleanup(self.server.stop)
+        self.server = self.enterContext(DponeServer(state=self.dsn))
         code, _, errors = pipeline.run(self.server.url, CAPTURE)
         self.assertEqual(code, 0, errors)
         self.journal = pipeline.journal(self.server.url)

@@ -66,9 +66,7 @@ class RulesTest(test_ingest.IngestTest):
 
     def setUp(self):
         self.schema = new_schema()
-        self.server = DponeServer(state=state_dsn(self.schema))
-        self.server.start()
-        self.addCleanup(self.server.stop)
+        self.server = self.enterContext(DponeServer(state=state_dsn(self.schema)))
 
     def test_a_locked_store_is_503_with_retry_after(self):
         self.accept(Batch(transaction(900, "0/1000", 1), "0/1000"))

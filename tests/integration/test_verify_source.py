@@ -2,7 +2,6 @@
 import hashlib
 import json
 import os
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -22,8 +21,7 @@ KEY = ("--unique-key", "public.orders=id")
 class VerifySourceTest(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
-        cls.directory = tempfile.mkdtemp(prefix="dpone-verify-source-")
-        cls.addClassCleanup(shutil.rmtree, cls.directory)
+        cls.directory = cls.enterClassContext(tempfile.TemporaryDirectory(prefix="dpone-verify-source-"))
         cls.pg = PostgresServer()
         cls.addClassCleanup(cls.pg.cleanup)
         cls.pg.psql("CREATE TABLE orders (id bigint PRIMARY KEY, note text, amount numeric(10,2));"
@@ -37,9 +35,7 @@ class VerifySourceTest(unittest.TestCase):
             cls.pg.psql(f"BEGIN; INSERT INTO orders SELECT {turn} * 100 + g, 'n' || g, g FROM generate_series(1, 5) g;"
                         f"UPDATE orders SET amount = 7.50 WHERE id = {turn} * 100 + 2; INSERT INTO plain VALUES ('{turn}');"
                         f"DELETE FROM orders WHERE id = {turn} * 100 + 5; COMMIT;")
-        cls.server = DponeServer(state=f"sqlite:{cls.directory}/journal.db")
-        cls.server.start()
-        cls.addClassCleanup(cls.server.stop)
+        cls.server = cls.enterClassContext(DponeServer(state=f"sqlite:{cls.directory}/journal.db"))
         done = dpone("cdc", "run", "--pipeline", "orders", "--source", cls.pg.dsn(), "--slot", "dpone", "--publication", "dpone",
                      "--unique-key", "auto", "--server", cls.server.url, "--until-end", env=clean_environment(**cls.pg.environment()))
         assert done.returncode == 0, done.stderr

@@ -10,6 +10,8 @@
 import socket
 import threading
 
+from support.listener import Listener, close_now
+
 
 class CuttingProxy:
     def __init__(self, port, host="127.0.0.1"):
@@ -22,17 +24,13 @@ class CuttingProxy:
         self.types = []
         self.cuts = 0
         self.refusing = False
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.port = self._listener.getsockname()[1]
-        self._acceptor = threading.Thread(target=self._accept, daemon=True)
-        self._acceptor.start()
+        self._listener = Listener(self._take)
+        self.port = self._listener.port
 
     def __enter__(self):
         return self
 
     def __exit__(self, *_):
-        self._listener.shutdown(socket.SHUT_RDWR)  # closing alone does not end an accept()
-        self._acceptor.join()
         self._listener.close()
         self.cut_all()
 
@@ -56,34 +54,25 @@ class CuttingProxy:
 
     # Inner workings
 
-    def _accept(self):
-        while True:
-            try:
-                client, _ = self._listener.accept()
-            except OSError:
-                return
-            try:
-                if self.refusing:
-                    raise OSError("refusing")
-                pair = (client, socket.create_connection(self._target))
-            except OSError:
-                client.close()
-                continue
-            for end in pair:
-                end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            with self._lock:
-                self._pairs.append(pair)
-            threading.Thread(target=self._forward_messages, args=(pair,), daemon=True).start()
-            threading.Thread(target=self._forward_bytes, args=(pair,), daemon=True).start()
+    def _take(self, client):
+        try:
+            if self.refusing:
+                raise OSError("refusing")
+            pair = (client, socket.create_connection(self._target))
+        except OSError:
+            client.close()
+            return
+        for end in pair:
+            end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        with self._lock:
+            self._pairs.append(pair)
+        threading.Thread(target=self._forward_messages, args=(pair,), daemon=True).start()
+        threading.Thread(target=self._forward_bytes, args=(pair,), daemon=True).start()
 
     @staticmethod
     def _close(pair):
         for end in pair:
-            try:
-                end.shutdown(socket.SHUT_RDWR)
-            except OSError:
-                pass
-            end.close()
+            close_now(end)
 
     def _forward_bytes(self, pair):
         client, server = pair

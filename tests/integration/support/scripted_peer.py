@@ -14,6 +14,8 @@ import struct
 import threading
 import time
 
+from support.listener import Listener, close_now
+
 
 @dataclasses.dataclass
 class Reply:
@@ -75,40 +77,24 @@ class ScriptedPeer:
         self._stopping = threading.Event()
 
     def __enter__(self):
-        self._listener = socket.create_server(("127.0.0.1", 0), backlog=512)
-        self.port = self._listener.getsockname()[1]
+        self._listener = Listener(self._take, backlog=512)
+        self.port = self._listener.port
         self.url = f"{'https' if self.tls else 'http'}://127.0.0.1:{self.port}"
-        self._acceptor = threading.Thread(target=self._accept, daemon=True)
-        self._acceptor.start()
         return self
 
     def __exit__(self, *_):
         self._stopping.set()
-        try:
-            self._listener.shutdown(socket.SHUT_RDWR)
-        except OSError:
-            pass
         self._listener.close()
         with self._lock:
             for connection in self._sockets:
-                try:
-                    connection.shutdown(socket.SHUT_RDWR)
-                except OSError:
-                    pass
-                connection.close()
-        self._acceptor.join()
+                close_now(connection)
 
-    def _accept(self):
-        while True:
-            try:
-                connection, _ = self._listener.accept()
-            except OSError:
-                return
-            with self._lock:
-                number = self.connections
-                self.connections += 1
-                self._sockets.append(connection)
-            threading.Thread(target=self._serve, args=(connection, number), daemon=True).start()
+    def _take(self, connection):
+        with self._lock:
+            number = self.connections
+            self.connections += 1
+            self._sockets.append(connection)
+        threading.Thread(target=self._serve, args=(connection, number), daemon=True).start()
 
     def _serve(self, connection, number):
         try:

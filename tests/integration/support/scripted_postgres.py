@@ -18,6 +18,8 @@ import struct
 import threading
 import time
 
+from support.listener import Listener, close_now
+
 EPOCH_US = 946684800 * 1000000
 TABLE = 16400
 
@@ -145,43 +147,27 @@ class ScriptedPostgres:
         self._lock, self._sockets, self._streaming = threading.Lock(), [], 0
 
     def __enter__(self):
-        self._listener = socket.create_server(("127.0.0.1", 0), backlog=64)
-        self.port = self._listener.getsockname()[1]
+        self._listener = Listener(self._take)
+        self.port = self._listener.port
         self.dsn = f"postgresql://reader@127.0.0.1:{self.port}/postgres?sslmode=disable&gssencmode=disable"
-        self._acceptor = threading.Thread(target=self._accept, daemon=True)
-        self._acceptor.start()
         return self
 
     def __exit__(self, *_):
         self.stopping.set()
-        try:
-            self._listener.shutdown(socket.SHUT_RDWR)
-        except OSError:
-            pass
-        self._acceptor.join()  # before the close: a number that is free may be another socket's while accept still names it
         self._listener.close()
         for connection in self._sockets:
-            try:
-                connection.shutdown(socket.SHUT_RDWR)
-            except OSError:
-                pass
-            connection.close()
+            close_now(connection)
 
     def starts(self):
         return [command for command in self.commands if command.startswith("START_REPLICATION")]
 
     # --- the protocol ------------------------------------------------------------------------------------------------
 
-    def _accept(self):
-        while True:
-            try:
-                connection, _ = self._listener.accept()
-            except OSError:
-                return
-            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            with self._lock:
-                self._sockets.append(connection)
-            threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
+    def _take(self, connection):
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        with self._lock:
+            self._sockets.append(connection)
+        threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
 
     def _at(self, step):
         """Cuts here when the test says so: steps maps a step's name to how many times in a row."""
@@ -205,11 +191,7 @@ class ScriptedPostgres:
         except (Cut, OSError, struct.error, ValueError):
             pass
         finally:
-            try:
-                connection.shutdown(socket.SHUT_RDWR)
-            except OSError:
-                pass
-            connection.close()
+            close_now(connection)
 
     def _startup(self, connection, stream):
         while True:
