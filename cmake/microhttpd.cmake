@@ -1,7 +1,7 @@
 # Defines dpone_microhttpd, the HTTP library that the server links.
 #
 # Where its static archive is there, three of the archive's objects are linked with some of their calls leading to
-# server/http_redirects.c, which says why, and the rest of the archive as it is. Elsewhere the shared library is linked,
+# server/microhttpd_redirects.c, which says why, and the rest of the archive as it is. Elsewhere the shared library is linked,
 # whole. docs/decisions/0035-some-calls-of-the-http-library-are-ours.md
 set(redirects_of_memorypool memset=dp_http_pool_zero)
 set(redirects_of_daemon MHD_connection_handle_idle=dp_http_idle)

@@ -29,7 +29,7 @@ LIBRARIES = {
     "microhttpd.h": ["server/*microhttpd*"],
     "curl/*": ["client/http_curl*"],
     "zstd.h": ["services/zstd_codec.c"],
-    "openssl/*": ["base/sha256.c", "server/access.c"],
+    "openssl/*": ["base/sha256.c", "server/access.c", "server/tls_files.c"],
     "jansson.h": ["services/*", "server/*", "cli/*"],
 }
 INCLUDE = re.compile(r'^#include ["<]([^">]+)[">]', re.MULTILINE)

@@ -1,5 +1,5 @@
 /* An HTTP server as the rest of dpone sees it: requests come as events, answers are given when they are
- * ready, from any thread. What is below is an adapter's business (http_microhttpd.c).
+ * ready, from any thread. What is below is an adapter's business (microhttpd_parts.h).
  *
  * Each event thread owns its connections. A request lives on one of them: on_headers, on_request, on_timer,
  * on_wake and on_done of one request never run at the same time. A handler must not block; one that has no

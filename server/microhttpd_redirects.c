@@ -1,4 +1,4 @@
-#include "server/http_redirects.h"
+#include "server/microhttpd_redirects.h"
 
 #include <string.h>
 

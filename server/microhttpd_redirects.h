@@ -3,11 +3,11 @@
  *
  * The library zeroes memory that nobody reads, parses arguments that nobody asks for, and answers a malformed
  * request by itself, with a page of its own and without telling anybody. The objects that do so are linked
- * with these calls renamed to the functions of http_redirects.c. Below is what those need of the adapter, on
- * the event thread of the connection. With the shared library nobody calls it.
+ * with these calls renamed to the functions of microhttpd_redirects.c. Below is what those need of the
+ * adapter, on the event thread of the connection. With the shared library nobody calls it.
  */
-#ifndef DPONE_SERVER_HTTP_REDIRECTS_H
-#define DPONE_SERVER_HTTP_REDIRECTS_H
+#ifndef DPONE_SERVER_MICROHTTPD_REDIRECTS_H
+#define DPONE_SERVER_MICROHTTPD_REDIRECTS_H
 
 #include <microhttpd.h>
 #include <stdbool.h>
