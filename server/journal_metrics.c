@@ -7,7 +7,7 @@
 
 #include "server/metrics.h"
 
-enum { MAX_AGE_US = 5000000, MAX_TEXT_BYTES = 4 << 20, MAX_PIPELINES = 1000 };
+enum { MAX_AGE_US = 5000000, MAX_TEXT_BYTES = 4 << 20, MAX_OFFSETS = 10000 };
 
 struct dp_journal_metrics {
     dp_worker_job job; /* first: the pool hands this back */
@@ -70,15 +70,6 @@ static json_t *parse(const dp_api_reply *reply)
     return json_loadb(reply->body.data, reply->body.length, 0, NULL);
 }
 
-static json_t *load_offsets(dp_journal_api *journal, const char *pipeline)
-{
-    dp_api_reply reply = DP_API_REPLY_INIT;
-    dp_journal_api_list_offsets(journal, dp_slice_of_text(pipeline), &reply);
-    json_t *document = parse(&reply);
-    dp_api_reply_release(&reply);
-    return document;
-}
-
 static void put_counts(dp_buffer *out, const json_t *pipelines, const char *name, const char *key,
                        const char *help)
 {
@@ -92,27 +83,26 @@ static void put_counts(dp_buffer *out, const json_t *pipelines, const char *name
     }
 }
 
-static void put_offsets(dp_buffer *out, dp_journal_api *journal, const json_t *pipelines)
+/* Of every pipeline that has one, also of those whose events are elsewhere. */
+static void put_offsets(dp_buffer *out, dp_journal_api *journal)
 {
     size_t index;
-    json_t *one;
+    json_t *offset;
+    dp_api_reply reply = DP_API_REPLY_INIT;
+    dp_journal_api_list_offsets(journal, (dp_slice){NULL, 0}, &reply);
+    json_t *document = parse(&reply);
     dp_metrics_render_head(out, "dpone_offset_position", "gauge", "Stored offset as a number.");
-    json_array_foreach(pipelines, index, one)
+    json_array_foreach(json_object_get(document, "offsets"), index, offset)
     {
-        if (index == MAX_PIPELINES) break;
-        size_t at;
-        json_t *offset;
-        json_t *document = load_offsets(journal, text_of(one, "pipeline"));
-        json_array_foreach(json_object_get(document, "offsets"), at, offset)
-        {
-            const char *const labels[] = {"backend",  text_of(offset, "backend"),
-                                          "pipeline", text_of(one, "pipeline"),
-                                          "schema",   text_of(offset, "source_schema"),
-                                          "table",    text_of(offset, "source_table")};
-            put_labelled(out, "dpone_offset_position", labels, 4, token_number(text_of(offset, "token")));
-        }
-        json_decref(document);
+        if (index == MAX_OFFSETS) break;
+        const char *const labels[] = {"backend",  text_of(offset, "backend"),
+                                      "pipeline", text_of(offset, "pipeline"),
+                                      "schema",   text_of(offset, "source_schema"),
+                                      "table",    text_of(offset, "source_table")};
+        put_labelled(out, "dpone_offset_position", labels, 4, token_number(text_of(offset, "token")));
     }
+    json_decref(document);
+    dp_api_reply_release(&reply);
 }
 
 static void read_figures(dp_worker_job *job)
@@ -129,7 +119,7 @@ static void read_figures(dp_worker_job *job)
     put_counts(&text, pipelines, "dpone_journal_events", "event_count", "Events in the journal.");
     put_counts(&text, pipelines, "dpone_journal_transactions", "transaction_count",
                "Transactions in the journal.");
-    put_offsets(&text, metrics->journal, pipelines);
+    put_offsets(&text, metrics->journal);
     json_decref(document);
     dp_api_reply_release(&reply);
     pthread_mutex_lock(&metrics->lock);

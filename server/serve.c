@@ -4,6 +4,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -101,6 +102,21 @@ static dp_status start_http(running *run, dp_error *error)
     return DP_STATUS_OK;
 }
 
+/* Connections are to be the last thing that runs out: where requests at work may take them all, nobody can
+ * ask for /health any more. */
+static void warn_of_few_connections(const running *run)
+{
+    uint64_t connections = dp_settings_number(&run->settings, DP_SETTING_MAX_CONNECTIONS);
+    uint64_t concurrency = dp_settings_number(&run->settings, DP_SETTING_MAX_CONCURRENCY);
+    struct rlimit files;
+    if (getrlimit(RLIMIT_NOFILE, &files) == 0 && files.rlim_cur < connections) connections = files.rlim_cur;
+    if (connections > concurrency) return;
+    dp_log_entry(run->log, DP_LOG_WARNING, "server.startup",
+                 "requests at work may take every connection, and /health then waits",
+                 dp_log_integer("connections", (int64_t)connections),
+                 dp_log_integer("max_concurrency", (int64_t)concurrency));
+}
+
 /* The one line on standard output: programs that start the server wait for it and read the port from it. */
 static void report_ready(const running *run)
 {
@@ -118,6 +134,7 @@ static void report_ready(const running *run)
         dp_log_integer("cache_max_size", (int64_t)dp_settings_number(settings, DP_SETTING_CACHE_MAX_SIZE)),
         dp_log_integer("cache_ttl_seconds",
                        (int64_t)dp_settings_number(settings, DP_SETTING_CACHE_TTL_SECONDS)));
+    warn_of_few_connections(run);
     printf("dpone: listening on %s://%s%s%s:%u\n", scheme, is_v6 ? "[" : "", host, is_v6 ? "]" : "", port);
     fflush(stdout);
     dp_service_notify("READY=1");

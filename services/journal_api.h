@@ -124,6 +124,7 @@ typedef struct dp_offset_name {
     dp_slice source_table;
 } dp_offset_name;
 
+/* 200 {"offsets":[...]} of a pipeline; of all when its data is NULL. */
 void dp_journal_api_list_offsets(dp_journal_api *api, dp_slice pipeline, dp_api_reply *reply);
 
 /* 200 {"pipeline","source_schema","source_table","backend","token","snapshot_complete","loaded_at",

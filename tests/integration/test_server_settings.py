@@ -254,9 +254,10 @@ class Logs(unittest.TestCase):
 
     def test_console_is_coloured_on_a_terminal_only(self):
         with tempfile.TemporaryDirectory() as directory:
-            with DponeServer("--log-format", "console", directory=directory) as server:
+            with DponeServer("--log-format", "console", "--max-connections", "50", directory=directory) as server:
                 pass
             self.assertIn("INFO    server.startup: dpone server started", server.log_text())
+            self.assertIn("WARNING server.startup: requests at work may take every connection", server.log_text())
             self.assertNotIn("\033", server.log_text())
 
     def test_no_colour_for_those_who_want_none(self):

@@ -158,6 +158,8 @@ class Journal(unittest.TestCase):
             self.assertEqual(self.server.request("GET", "/v1/pipelines", {"Host": host})[0], 200, host)
 
     def test_metrics_know_the_journal(self):
+        self.server.request("PUT", "/v1/pipelines/events%20elsewhere/offsets/postgres_logical/a/b",
+                            {"Content-Type": "application/json"}, b'{"token":"1/0","snapshot_complete":true}')
         post_batch(self.server, 'quo"te', make_batch('quo"te', 0, 2, 5))
         give_up = time.monotonic() + 30
         while True:
@@ -168,6 +170,8 @@ class Journal(unittest.TestCase):
             time.sleep(0.2)
         self.assertIn('dpone_journal_transactions{pipeline="quo\\"te"} 2\n', text)
         self.assertIn("dpone_journal_up 1\n", text)
+        self.assertIn('dpone_offset_position{backend="postgres_logical",pipeline="events elsewhere",schema="a",table="b"}'
+                      " 4294967296\n", text)
 
     def test_many_requests_at_once_while_events_flow(self):
         post_batch(self.server, "busy", make_batch("busy", 0, 50, 50))
