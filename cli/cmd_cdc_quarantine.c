@@ -1,6 +1,8 @@
 /* dpone cdc quarantine list, show, export, replay, discard. */
 #include <errno.h>
 #include <stdlib.h>
+#include <sys/file.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/file.h"
@@ -239,23 +241,43 @@ static const dp_option export_options[] = {
     {.name = NULL},
 };
 
+/* One export at a time writes the temporary file: the one that holds its lock, while it still has its name.
+ */
+static bool lock_partial(const char *partial, int descriptor)
+{
+    struct stat opened, named;
+    return flock(descriptor, LOCK_EX | LOCK_NB) == 0 && fstat(descriptor, &opened) == 0 &&
+           lstat(partial, &named) == 0 && opened.st_dev == named.st_dev && opened.st_ino == named.st_ino;
+}
+
+static dp_status fill_partial(const char *partial, dp_output *file, const dp_buffer *content, dp_error *error)
+{
+    if (!lock_partial(partial, file->descriptor))
+        return dp_error_set(error, DP_STATUS_BUSY, "another export writes '%s'", partial);
+    if (ftruncate(file->descriptor, 0) != 0)
+        return dp_error_set(error, DP_STATUS_IO, "unable to empty '%s': %s", partial, strerror(errno));
+    dp_buffer_append_slice(&file->pending, dp_buffer_slice(content));
+    return dp_output_sync(file, error);
+}
+
 static dp_status write_file(const char *path, const dp_buffer *content, dp_error *error)
 {
     dp_output file;
     char partial[4096];
-    if (access(path, F_OK) == 0)
-        return dp_error_set(error, DP_STATUS_USAGE, "'%s' exists; expected a new file", path);
     int length = snprintf(partial, sizeof partial, "%s.partial", path);
     if (length < 0 || length >= (int)sizeof partial)
         return dp_error_set(error, DP_STATUS_USAGE, "--output: the path is too long");
-    unlink(partial);
+    if (access(path, F_OK) == 0)
+        return dp_error_set(error, DP_STATUS_USAGE, "'%s' exists; expected a new file", path);
     dp_status status = dp_output_append_to(partial, &file, error);
     if (status != DP_STATUS_OK) return status;
-    dp_buffer_append_slice(&file.pending, dp_buffer_slice(content));
-    status = dp_output_sync(&file, error);
-    dp_output_close(&file);
+    status = fill_partial(partial, &file, content, error);
+    if (status == DP_STATUS_OK && access(path, F_OK) == 0)
+        status = dp_error_set(error, DP_STATUS_USAGE, "'%s' exists; expected a new file", path);
     if (status == DP_STATUS_OK && rename(partial, path) != 0)
         status = dp_error_set(error, DP_STATUS_IO, "unable to rename '%s': %s", partial, strerror(errno));
+    if (status != DP_STATUS_OK && status != DP_STATUS_BUSY) unlink(partial);
+    dp_output_close(&file);
     return status;
 }
 

@@ -355,6 +355,14 @@ static void remove_partial_files(const dp_artifact_writer *writer)
     }
 }
 
+/* Between opening and locking it, another export may have renamed the folder: then it is a whole artifact. */
+static bool is_still_partial(const dp_artifact_writer *writer)
+{
+    struct stat opened, named;
+    return fstat(writer->directory, &opened) == 0 && lstat(writer->partial, &named) == 0 &&
+           opened.st_dev == named.st_dev && opened.st_ino == named.st_ino;
+}
+
 static dp_status open_directory(dp_artifact_writer *writer, dp_error *error)
 {
     struct stat properties;
@@ -372,6 +380,11 @@ static dp_status open_directory(dp_artifact_writer *writer, dp_error *error)
         close(writer->directory);
         writer->directory = -1;
         return dp_error_set(error, DP_STATUS_BUSY, "another export writes '%s'", writer->partial);
+    }
+    if (!is_still_partial(writer)) {
+        close(writer->directory);
+        writer->directory = -1;
+        return dp_error_set(error, DP_STATUS_BUSY, "another export has just finished '%s'", writer->path);
     }
     remove_partial_files(writer);
     return DP_STATUS_OK;
