@@ -227,8 +227,8 @@ static dp_status verify(const dp_invocation *invocation, const dp_artifact *arti
                                      "the artifact is of pipeline '%.*s', not '%s'",
                                      DP_SLICE_PRINT(manifest->stream.pipeline), pipeline);
     }
-    bool asks_journal =
-        dp_invocation_switch(invocation, "journal") || dp_invocation_given(invocation, "state");
+    bool asks_journal = dp_invocation_switch(invocation, "journal") ||
+                        dp_invocation_given(invocation, "state") || dp_invocation_given(invocation, "server");
     if (asks_journal && result->finding_count == 0)
         status = compare_with_journal(invocation, manifest, result, error);
     bool asks_slot = dp_invocation_text(invocation, "source") != NULL;
@@ -268,7 +268,8 @@ const dp_command dp_command_cdc_verify = {
         "manifest. What is not as it was written is named with file and line: a line that was changed, is "
         "missing, is there twice, or stands at another place; a file that was cut or belongs to another "
         "pipeline's manifest.\n\n"
-        "With --journal, or --state, it is compared with the same window of the journal as well, line by "
+        "With --journal, --server or --state it is compared with the same window of the journal as well, "
+        "line by "
         "line. With --source and --slot it is compared with what the slot still holds: a temporary copy of "
         "the "
         "slot is peeked at in steps, so the slot itself stays where it is, also while a pipeline reads it. "

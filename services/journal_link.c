@@ -105,8 +105,9 @@ static dp_status send_stoppable(dp_journal_link *link, const dp_client_request *
 static const struct {
     const char *method;
     const char *path;
+    const char *member;
 } calls[] = {
-#define CALL_ROUTE(name, method, path) {method, path},
+#define CALL_ROUTE(name, method, path, member) {method, path, member},
     DP_JOURNAL_CALL_LIST(CALL_ROUTE)
 #undef CALL_ROUTE
 };
@@ -169,11 +170,22 @@ static void append_escaped(dp_buffer *out, dp_slice text)
     }
 }
 
-static dp_status parse_answer(dp_slice body, json_t **answer, dp_error *error)
+/* What answers may be no dpone server at all: an answer without what this one always holds is no empty list.
+ */
+static dp_status parse_answer(dp_journal_call call, dp_slice body, json_t **answer, dp_error *error)
 {
     json_error_t fault;
+    const char *member = calls[call].member;
     json_t *root = json_loadb(body.length == 0 ? "" : body.data, body.length, JSON_ALLOW_NUL, &fault);
-    if (root == NULL) return dp_error_set(error, DP_STATUS_DATA, "the answer is not JSON: %s", fault.text);
+    if (root == NULL)
+        return dp_error_set(error, DP_STATUS_DATA, "the answer to %s .../PIPELINE%s is not JSON: %s",
+                            calls[call].method, calls[call].path, fault.text);
+    if (member != NULL && json_object_get(root, member) == NULL) {
+        json_decref(root);
+        return dp_error_set(error, DP_STATUS_DATA,
+                            "the answer to %s .../PIPELINE%s holds no \"%s\": is it a dpone server's?",
+                            calls[call].method, calls[call].path, member);
+    }
     *answer = root;
     return DP_STATUS_OK;
 }
@@ -187,33 +199,33 @@ static dp_status refusal(const char *who, unsigned http_status, dp_slice body, d
     return status;
 }
 
-static dp_status call_outcome(const dp_client_response *response, const dp_error *cause, json_t **answer,
-                              dp_error *error)
+static dp_status call_outcome(dp_journal_call call, const dp_client_response *response, const dp_error *cause,
+                              json_t **answer, dp_error *error)
 {
-    if (cause->status == DP_STATUS_OK) return parse_answer(response->body, answer, error);
+    if (cause->status == DP_STATUS_OK) return parse_answer(call, response->body, answer, error);
     if (response->http_status >= 400)
         return refusal("the server", (unsigned)response->http_status, response->body, error);
     if (error->status == DP_STATUS_OK) *error = *cause;
     return cause->status;
 }
 
-static dp_status call_server(dp_journal_link *link, const char *method, const char *url, const char *json,
+static dp_status call_server(dp_journal_link *link, dp_journal_call what, const char *url, const char *json,
                              json_t **answer, dp_error *error)
 {
     dp_status status;
-    dp_client_request request = {.method = method, .url = url};
+    dp_client_request request = {.method = calls[what].method, .url = url};
     if (json != NULL) request.body = dp_slice_of_text(json);
     if (link->stop != NULL) {
         dp_client_call *call = NULL;
         status = send_stoppable(link, &request, (stop_request){link->stop, STOP_GRACE_MS}, &call, error);
         if (status != DP_STATUS_OK) return status;
-        status = call_outcome(dp_client_call_response(call), dp_client_call_error(call), answer, error);
+        status = call_outcome(what, dp_client_call_response(call), dp_client_call_error(call), answer, error);
         dp_client_call_free(call);
     } else {
         dp_client_response response = DP_CLIENT_RESPONSE_INIT;
         dp_error cause = DP_ERROR_INIT;
         dp_client_request_send(link->client, &request, &response, &cause);
-        status = call_outcome(&response, &cause, answer, error);
+        status = call_outcome(what, &response, &cause, answer, error);
         dp_client_response_release(&response);
     }
     return status;
@@ -235,7 +247,7 @@ static dp_status make_call(dp_journal_link *link, const call_target *target, dp_
         dp_api_reply reply = DP_API_REPLY_INIT;
         call_here(link->api, target, call, dp_slice_of_text(json), &reply);
         status = reply.http_status == 200
-                     ? parse_answer(dp_buffer_slice(&reply.body), answer, error)
+                     ? parse_answer(call, dp_buffer_slice(&reply.body), answer, error)
                      : refusal("the journal", reply.http_status, dp_buffer_slice(&reply.body), error);
         dp_api_reply_release(&reply);
         return status;
@@ -252,7 +264,7 @@ static dp_status make_call(dp_journal_link *link, const call_target *target, dp_
     put_parameter(&url, "before", target->before);
     const char *text = dp_buffer_text(&url);
     status = text == NULL ? dp_error_set(error, DP_STATUS_USAGE, "the pipeline's name is too long")
-                          : call_server(link, calls[call].method, text, json, answer, error);
+                          : call_server(link, call, text, json, answer, error);
     dp_buffer_release(&url);
     return status;
 }

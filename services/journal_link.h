@@ -81,20 +81,21 @@ dp_status dp_journal_link_events(dp_journal_link *link, const dp_stream_facts *s
                                  const dp_journal_window *window, const dp_line_visitor *visitor,
                                  dp_error *error);
 
-/* Calls of the service that take and give one JSON object. X(name, method, what follows the pipeline) */
+/* Calls of the service that take and give one JSON object. X(name, method, what follows the pipeline, a
+ * member that its answer always holds or NULL: something else that answers is no dpone server) */
 #define DP_JOURNAL_CALL_LIST(X)                                                                              \
-    X(SHOW, "GET", "")                                                                                       \
-    X(GET_OFFSET, "GET", "/offsets/postgres_logical/%2A/%2A")                                                \
-    X(PUT_OFFSET, "PUT", "/offsets/postgres_logical/%2A/%2A")                                                \
-    X(LIST_QUARANTINE, "GET", "/quarantine")                                                                 \
-    X(RESOLVE_QUARANTINE, "POST", "/quarantine/resolve")                                                     \
-    X(GET_CONSUMER, "GET", "/consumers/")                                                                    \
-    X(PUT_CONSUMER, "PUT", "/consumers/")                                                                    \
-    X(LIST_AUDIT, "GET", "/audit")                                                                           \
-    X(ADD_AUDIT, "POST", "/audit")
+    X(SHOW, "GET", "", "streams")                                                                            \
+    X(GET_OFFSET, "GET", "/offsets/postgres_logical/%2A/%2A", NULL)                                          \
+    X(PUT_OFFSET, "PUT", "/offsets/postgres_logical/%2A/%2A", NULL)                                          \
+    X(LIST_QUARANTINE, "GET", "/quarantine", "quarantine")                                                   \
+    X(RESOLVE_QUARANTINE, "POST", "/quarantine/resolve", "resolved")                                         \
+    X(GET_CONSUMER, "GET", "/consumers/", "token")                                                           \
+    X(PUT_CONSUMER, "PUT", "/consumers/", "token")                                                           \
+    X(LIST_AUDIT, "GET", "/audit", "audit")                                                                  \
+    X(ADD_AUDIT, "POST", "/audit", NULL)
 
 typedef enum dp_journal_call {
-#define DP_JOURNAL_CALL_ENUM(name, method, path) DP_JOURNAL_CALL_##name,
+#define DP_JOURNAL_CALL_ENUM(name, method, path, member) DP_JOURNAL_CALL_##name,
     DP_JOURNAL_CALL_LIST(DP_JOURNAL_CALL_ENUM)
 #undef DP_JOURNAL_CALL_ENUM
 } dp_journal_call;

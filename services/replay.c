@@ -655,7 +655,13 @@ static dp_status compare_target(replay_run *run, dp_error *error)
     dp_stream_choice choice = {dp_slice_of_text(run->options->pipeline), run->job->source,
                                dp_backend_text(run->job->backend)};
     dp_error no_journal = DP_ERROR_INIT;
-    if (dp_journal_link_facts(run->options->target, &choice, &stream, &no_journal) != DP_STATUS_OK) {
+    dp_status status = dp_journal_link_facts(run->options->target, &choice, &stream, &no_journal);
+    if (dp_status_retryable(status) && !is_no_route(&no_journal)) {
+        *error = no_journal;
+        dp_error_while(error, "comparing with the endpoint");
+        return status;
+    }
+    if (status != DP_STATUS_OK) {
         pass_step(run, DP_REPLAY_STEP_COMPARE_TARGET,
                   "the receipts account for every event; the endpoint keeps no journal to compare with");
         return DP_STATUS_OK;
@@ -663,7 +669,7 @@ static dp_status compare_target(replay_run *run, dp_error *error)
     uint8_t ours[DP_SHA256_BYTES], theirs[DP_SHA256_BYTES];
     uint64_t our_events = 0, their_events = 0;
     dp_replay_origin target = {.journal = run->options->target, .stream = &stream};
-    dp_status status =
+    status =
         digest_window(&run->options->origin, &run->options->from, &run->job->to, &our_events, ours, error);
     if (status == DP_STATUS_OK)
         status = digest_window(&target, &run->options->from, &run->job->to, &their_events, theirs, error);

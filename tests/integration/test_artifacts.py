@@ -256,7 +256,7 @@ class ArtifactsTest(unittest.TestCase):
                 differs = next(i for i, (ours, theirs) in enumerate(zip(self.journal, pipeline.journal(server.url)))
                                if ours != theirs)
                 self.assert_found(self.whole, "journal_differs", differs + 1,
-                                  options=["--journal", "--server", server.url])
+                                  options=["--server", server.url])
 
 
 if __name__ == "__main__":

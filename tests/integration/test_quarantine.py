@@ -1,5 +1,6 @@
 """dpone cdc quarantine: poison is kept with its reason, mended, delivered with the id it should have had, or discarded."""
 import contextlib
+import fcntl
 import hashlib
 import json
 import os
@@ -16,6 +17,7 @@ from support.downstream import Downstream  # noqa: E402
 from support.dpone import dpone  # noqa: E402
 from support.dpone_server import DponeServer  # noqa: E402
 from support.legacy import check_legacy_poison, legacy_poison  # noqa: E402
+from support.scripted_peer import Reply, ScriptedPeer  # noqa: E402
 
 ORDERS = os.path.join(os.environ["DPONE_SOURCE_DIR"], "examples", "captures", "orders.pgoutput.csv")
 
@@ -217,6 +219,23 @@ class QuarantineTest(unittest.TestCase):
         with open(path, encoding="utf-8") as file:
             self.assertEqual([json.loads(line) for line in file], self.entries)
         self.assertEqual(self.quarantine("export", "--output", path).returncode, 2)
+        os.unlink(path)
+        with open(f"{path}.partial", "w", encoding="utf-8") as rest:
+            rest.write("what a killed export left")
+            rest.flush()
+            fcntl.flock(rest, fcntl.LOCK_EX)
+            self.assertIn("another export writes", self.quarantine("export", "--output", path).stderr)
+            self.assertEqual(os.path.getsize(rest.name), 25)
+        self.assertEqual(self.quarantine("export", "--output", path).returncode, 0)
+        with open(path, encoding="utf-8") as file:
+            self.assertEqual([json.loads(line) for line in file], self.entries)
+
+    def test_an_answer_that_is_no_dpone_servers_is_no_empty_list(self):
+        with ScriptedPeer([Reply(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}")]) as peer:
+            for words in (["quarantine", "list"], ["quarantine", "discard", "--id", "1", "--why", "x"], ["audit"]):
+                done = dpone("cdc", *words, "--pipeline", "orders", "--server", peer.url)
+                self.assertEqual((done.returncode, done.stdout), (4, ""), done.stderr)
+                self.assertIn("is it a dpone server's?", done.stderr)
 
 
 class UpgradeTest(unittest.TestCase):
