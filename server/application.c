@@ -17,8 +17,8 @@ enum {
     MAX_FAIL_COUNT = 1000,
     MAX_FAIL_SECONDS = 3600,
     MAX_IGNORED_BODY_BYTES = 65536,
-    READER_THREADS = 4,
-    WRITER_THREADS = 3,
+    LEAST_READER_THREADS = 4,
+    LEAST_WRITER_THREADS = 3, /* also where one stores at a time: batches are parsed side by side */
     MAX_WAITING_JOBS = 1024
 };
 
@@ -537,9 +537,13 @@ static dp_status start_workers(dp_application *application, dp_error *error)
 {
     application->journal_metrics = dp_journal_metrics_new(application->journal);
     if (application->journal_metrics == NULL) return dp_error_no_memory(error, "the journal's figures");
-    dp_status status = dp_worker_pool_new(READER_THREADS, MAX_WAITING_JOBS, &application->readers, error);
+    unsigned readers = dp_journal_api_reader_count(application->journal);
+    unsigned writers = dp_journal_api_writer_count(application->journal);
+    if (readers < LEAST_READER_THREADS) readers = LEAST_READER_THREADS;
+    if (writers < LEAST_WRITER_THREADS) writers = LEAST_WRITER_THREADS;
+    dp_status status = dp_worker_pool_new(readers, MAX_WAITING_JOBS, &application->readers, error);
     if (status == DP_STATUS_OK)
-        status = dp_worker_pool_new(WRITER_THREADS, MAX_WAITING_JOBS, &application->writers, error);
+        status = dp_worker_pool_new(writers, MAX_WAITING_JOBS, &application->writers, error);
     return status == DP_STATUS_OK ? start_watch(application, error) : status;
 }
 

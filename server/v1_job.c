@@ -2,6 +2,8 @@
 
 #include <stdlib.h>
 
+#include "base/clock.h"
+
 static dp_slice decode(dp_v1_job *job, dp_slice text, bool plus_is_space)
 {
     size_t at = job->decoded.length;
@@ -32,6 +34,7 @@ dp_v1_job *dp_v1_job_new(dp_exchange *exchange, void (*run)(dp_worker_job *job))
         dp_http_request_path(exchange->request).length + dp_http_request_query(exchange->request).length + 1;
     job->job.run = run;
     job->exchange = exchange;
+    job->made_at_us = dp_clock_monotonic_us();
     job->decoded.max_bytes = length;
     if (!dp_buffer_reserve(&job->decoded, length)) {
         free(job);

@@ -8,8 +8,9 @@
 typedef struct dp_v1_job {
     dp_worker_job job; /* first: the pool hands this back */
     dp_exchange *exchange;
-    dp_buffer decoded; /* path and query parameters; reserved once, so that slices of it never move */
-    dp_slice pipeline; /* the first parameter of the path */
+    int64_t made_at_us; /* monotonic */
+    dp_buffer decoded;  /* path and query parameters; reserved once, so that slices of it never move */
+    dp_slice pipeline;  /* the first parameter of the path */
 } dp_v1_job;
 
 /* NULL: no memory. */

@@ -384,11 +384,21 @@ void dp_exchange_respond_reply(dp_exchange *exchange, const dp_api_reply *reply)
     dp_exchange_respond(exchange, &response, reply->content_type, dp_buffer_slice(&reply->body));
 }
 
+/* One that follows another has a time limit of its own. */
+static bool waited_too_long(const dp_v1_job *job)
+{
+    int64_t most_us = (int64_t)dp_journal_api_wait_ms(job->exchange->application->journal) * 1000;
+    return !job->exchange->follows && dp_clock_monotonic_us() - job->made_at_us > most_us;
+}
+
 static void run_job(dp_worker_job *own)
 {
     dp_v1_job *job = (dp_v1_job *)(void *)own;
     dp_api_reply reply = DP_API_REPLY_INIT;
-    if (!call_journal(job, &reply)) {
+    if (waited_too_long(job)) {
+        reply.retry_after_s = 1;
+        dp_api_reply_error(&reply, 503, "store_busy", "the journal is busy with other requests");
+    } else if (!call_journal(job, &reply)) {
         dp_api_reply_release(&reply);
         return;
     }

@@ -257,6 +257,21 @@ size_t dp_journal_api_max_event_bytes(const dp_journal_api *api)
     return api->options.max_event_bytes;
 }
 
+unsigned dp_journal_api_writer_count(const dp_journal_api *api)
+{
+    return api->options.writer_count;
+}
+
+unsigned dp_journal_api_reader_count(const dp_journal_api *api)
+{
+    return api->options.reader_count;
+}
+
+unsigned dp_journal_api_wait_ms(const dp_journal_api *api)
+{
+    return api->options.writer_wait_ms;
+}
+
 /* --- connections --------------------------------------------------------------------------------------- */
 
 static struct timespec deadline_after_ms(unsigned wait_ms)

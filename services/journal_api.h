@@ -85,6 +85,11 @@ void dp_journal_api_close(dp_journal_api *api);
 size_t dp_journal_api_max_batch_bytes(const dp_journal_api *api);
 size_t dp_journal_api_max_event_bytes(const dp_journal_api *api);
 
+/* How many calls that write, and that read, can be at work at once, and how long a further one may wait. */
+unsigned dp_journal_api_writer_count(const dp_journal_api *api);
+unsigned dp_journal_api_reader_count(const dp_journal_api *api);
+unsigned dp_journal_api_wait_ms(const dp_journal_api *api);
+
 /* A reply for a failure that the adapter itself has found, in the common form {"detail":…,"code":…}. */
 void dp_api_reply_error(dp_api_reply *reply, unsigned http_status, const char *code, const char *detail);
 

@@ -683,6 +683,54 @@ class SeveralServersTest(unittest.TestCase):
         self.assertEqual([json.loads(line) for line in pipeline.journal(servers[0].url)], wanted)
         self.assertEqual(len(stored(schema)), sum("event_id" in line for line in wanted))
 
+    def lock_streams(self, schema):
+        """A session that holds the lock of every stream that is there."""
+        holder = subprocess.Popen(postgres.psql_command(), stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=postgres.environment())
+        self.addCleanup(holder.communicate)
+        holder.stdin.write(f"BEGIN; SELECT 'locked' FROM {schema}.dpone_stream FOR UPDATE;\n".encode())
+        holder.stdin.flush()
+        while b"locked" not in holder.stdout.readline():
+            pass
+        return holder
+
+    def test_locked_streams_leave_the_other_writers_to_others(self):
+        schema = new_schema()
+        server = DponeServer(state=state_dsn(schema), environment={"SERVER_STATE_WRITERS": "6"})
+        server.start()
+        self.addCleanup(server.stop)
+        senders = [Sender([server], f"p{index}", index) for index in range(6)]
+        for sender in senders[:5]:
+            sender.deliver(transaction(900, "0/1000", 3), "0/1000")
+        holder = self.lock_streams(schema)
+        threads = [threading.Thread(target=sender.deliver, args=(transaction(901, "0/2000", 3), "0/2000", 120)) for sender in senders[:5]]
+        for thread in threads:
+            thread.start()
+        wait_until(lambda: postgres.query_value("SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'") == "5",
+                   "five writers that wait for their streams")
+        senders[5].deliver(transaction(900, "0/1000", 3), "0/1000")
+        holder.stdin.write(b"ROLLBACK;\n")
+        holder.stdin.flush()
+        for thread in threads:
+            thread.join()
+        self.assertEqual(len(stored(schema)), 5 * 6 + 3)
+
+    @unittest.skipUnless(LONG, "takes a quarter of a minute")
+    def test_waiting_for_a_writer_has_an_end(self):
+        schema = new_schema()
+        server = DponeServer(state=state_dsn(schema), environment={"SERVER_STATE_WRITERS": "1"})
+        server.start()
+        self.addCleanup(server.stop)
+        self.assertEqual(Batch(transaction(900, "0/1000", 3), "0/1000").send(server)[0], 200)
+        holder = self.lock_streams(schema)
+        begun = time.monotonic()
+        batches = [Batch(transaction(901 + n, f"0/{n + 2}000", 3), f"0/{n + 2}000") for n in range(7)]
+        replies = server.concurrently(7, lambda n: batches[n].send(server))
+        self.assertEqual({(status, body["code"]) for status, _, body in replies}, {(503, "store_busy")})
+        self.assertTrue(all(int(headers["Retry-After"]) > 0 for _, headers, _ in replies))
+        self.assertLess(time.monotonic() - begun, 28)  # one after the other they would take 35
+        holder.stdin.write(b"ROLLBACK;\n")
+        holder.stdin.flush()
+
     def test_an_offset_never_goes_back_through_another_server(self):
         schema = new_schema()
         servers = start_servers(self, 3, state_dsn(schema))
