@@ -11,8 +11,8 @@ enum { MAX_COLUMNS = 1664, KEPT_VERSIONS = 8, FIRST_BUCKETS = 64 };
 /* One description and everything it points to. The cache holds one reference while it lists the version, a
  * decoder may hold more. */
 typedef struct table_version {
-    dp_table table; /* first: a dp_table pointer is a table_version pointer */
-    struct table_version *older;
+    dp_table table;              /* first: a dp_table pointer is a table_version pointer */
+    struct table_version *older; /* used longer ago */
     unsigned references;
     char *text; /* every name and escaped name */
     uint32_t *sorted;
@@ -28,7 +28,7 @@ typedef struct table_entry {
     dp_slice source_json;
     dp_buffer text; /* both names, then source_json */
     dp_table_sequence sequence;
-    table_version *newest;
+    table_version *last_used;
     unsigned version_count;
 } table_entry;
 
@@ -73,10 +73,10 @@ void dp_table_release(const dp_table *table)
 
 static void entry_free(table_entry *entry)
 {
-    while (entry->newest != NULL) {
-        table_version *older = entry->newest->older;
-        dp_table_release(&entry->newest->table);
-        entry->newest = older;
+    while (entry->last_used != NULL) {
+        table_version *older = entry->last_used->older;
+        dp_table_release(&entry->last_used->table);
+        entry->last_used = older;
     }
     dp_buffer_release(&entry->text);
     free(entry);
@@ -306,19 +306,30 @@ static dp_status check_repeats(const dp_table *table, dp_error *error)
     return DP_STATUS_OK;
 }
 
+/* What is found goes to the front: most rows look like the one before, and what is used is what is kept. */
+static table_version *find_version(table_entry *entry, const dp_column_spec *columns, size_t column_count)
+{
+    for (table_version **link = &entry->last_used; *link != NULL; link = &(*link)->older) {
+        table_version *version = *link;
+        if (!matches(version, columns, column_count)) continue;
+        *link = version->older;
+        version->older = entry->last_used;
+        entry->last_used = version;
+        return version;
+    }
+    return NULL;
+}
+
 dp_status dp_table_cache_intern(dp_table_cache *cache, dp_slice schema, dp_slice name,
                                 const dp_column_spec *columns, size_t column_count, const dp_table **table,
                                 dp_error *error)
 {
     table_entry *entry = find_entry(cache, schema, name);
     if (entry == NULL) return dp_error_no_memory(error, "a table description");
-    unsigned tried = 0;
-    for (table_version *version = entry->newest; version != NULL && tried < KEPT_VERSIONS;
-         version = version->older, tried++) {
-        if (matches(version, columns, column_count)) {
-            *table = &version->table;
-            return DP_STATUS_OK;
-        }
+    table_version *known = find_version(entry, columns, column_count);
+    if (known != NULL) {
+        *table = &known->table;
+        return DP_STATUS_OK;
     }
     dp_status status = check_names(schema, name, columns, column_count, error);
     if (status != DP_STATUS_OK) return status;
@@ -329,8 +340,8 @@ dp_status dp_table_cache_intern(dp_table_cache *cache, dp_slice schema, dp_slice
         dp_table_release(&version->table);
         return status;
     }
-    version->older = entry->newest;
-    entry->newest = version;
+    version->older = entry->last_used;
+    entry->last_used = version;
     if (++entry->version_count > KEPT_VERSIONS) cache->has_surplus = true;
     *table = &version->table;
     return DP_STATUS_OK;
@@ -339,7 +350,7 @@ dp_status dp_table_cache_intern(dp_table_cache *cache, dp_slice schema, dp_slice
 static void drop_surplus(table_entry *entry)
 {
     if (entry->version_count <= KEPT_VERSIONS) return;
-    table_version *last_kept = entry->newest;
+    table_version *last_kept = entry->last_used;
     for (unsigned i = 1; i < KEPT_VERSIONS; i++) {
         last_kept = last_kept->older;
     }

@@ -26,14 +26,14 @@ void dp_table_cache_free(dp_table_cache *cache);
 
 /* The description of schema.name with exactly these columns in this order: the one returned before when
  * nothing changed, else a new one. A table that appears with several column lists in turn (an unchanged TOAST
- * column left out by a text plugin) keeps a description for each. DATA for a repeated column name, LIMIT
+ * column left out by a text plugin) has a description for each. DATA for a repeated column name, LIMIT
  * above 1,664 columns. */
 dp_status dp_table_cache_intern(dp_table_cache *cache, dp_slice schema, dp_slice name,
                                 const dp_column_spec *columns, size_t column_count, const dp_table **table,
                                 dp_error *error);
 
-/* Forgets descriptions beyond a bound; call between transactions only, when no change is held. The counters
- * of `sequence` are kept. */
+/* Forgets all descriptions of a table but the eight used last; call between transactions only, when no change
+ * is held. The counters of `sequence` are kept. */
 void dp_table_cache_collect(dp_table_cache *cache);
 
 /* A description held beyond the next collect, such as pgoutput's by relation id; the cache must outlive it.

@@ -21,6 +21,7 @@ typedef enum step {
     ANSWER_SINK_FAILED,
     ANSWER_WRONG_BATCH,
     ANSWER_WRONG_COUNT,
+    ANSWER_WRONG_OFFSET,
     ANSWER_GARBAGE
 } step;
 
@@ -51,6 +52,7 @@ typedef struct fixture {
     dp_lsn durable_end; /* the newest complete transaction held */
     dp_lsn saved;
     bool has_saved;
+    bool holds_foreign_offset;
     unsigned load_failures; /* so many requests fail before one succeeds */
     unsigned save_failures;
     uint64_t stored_events; /* distinct */
@@ -108,7 +110,8 @@ static dp_status load_offset(void *self, dp_backend backend, dp_offset *offset, 
         f->load_failures--;
         return dp_error_set(error, DP_STATUS_REMOTE, "connection refused");
     }
-    *found = f->has_saved;
+    *found = f->has_saved || f->holds_foreign_offset;
+    if (f->holds_foreign_offset) dp_offset_of_token(DP_BACKEND_MSSQL_CDC, DP_SLICE_LITERAL("0x1"), offset);
     if (f->has_saved) *offset = dp_offset_of_lsn(f->saved);
     return DP_STATUS_OK;
 }
@@ -203,9 +206,10 @@ static void answer_receipt(fixture *f, step how, dp_batch_answer *answer)
                             (unsigned long long)accepted + (how == ANSWER_WRONG_COUNT ? 1 : 0),
                             (unsigned long long)(batch->event_count - accepted));
     if (batch->header.has_next_offset) {
+        dp_slice token = how == ANSWER_WRONG_OFFSET ? DP_SLICE_LITERAL("F/F") : batch->header.next_token;
         dp_buffer_append_format(
             &f->answer, "{\"backend\":\"postgres_logical\",\"token\":\"%.*s\",\"snapshot_complete\":true}}",
-            (int)batch->header.next_token.length, batch->header.next_token.data);
+            (int)token.length, token.data);
     } else {
         dp_buffer_append_text(&f->answer, "null}");
     }
@@ -249,7 +253,8 @@ static dp_status wait_for_answer(void *self, int timeout_ms, bool *done, dp_batc
     case ANSWER_NOT_COMMITTED:
     case ANSWER_SINK_FAILED:
     case ANSWER_WRONG_BATCH:
-    case ANSWER_WRONG_COUNT: answer_receipt(f, how, answer); break;
+    case ANSWER_WRONG_COUNT:
+    case ANSWER_WRONG_OFFSET: answer_receipt(f, how, answer); break;
     }
     answer->lane = f->lane;
     return DP_STATUS_OK;
@@ -457,6 +462,16 @@ static void a_sink_that_fails_to_load_or_save_offsets_is_asked_again(void **stat
     assert_int_equal(f->confirmed.value, 0x2000);
 }
 
+static void an_offset_of_another_backend_is_never_gone_on_from(void **state)
+{
+    fixture *f = *state;
+    add_transaction(f, 900, 0x1000, 2);
+    f->holds_foreign_offset = true;
+    assert_run(f, DP_STATUS_BLOCKED);
+    assert_non_null(strstr(f->error.message, "0x1"));
+    assert_int_equal(f->submit_count, 0);
+}
+
 static void a_batch_that_is_too_large_is_halved_until_it_fits(void **state)
 {
     fixture *f = *state;
@@ -482,6 +497,7 @@ static void refusals_stop_with_evidence_and_leave_the_offset(void **state)
         {ANSWER_NOT_COMMITTED, DP_STATUS_BLOCKED, "load_not_committed"},
         {ANSWER_WRONG_BATCH, DP_STATUS_DATA, "the receipt is of batch '00'"},
         {ANSWER_WRONG_COUNT, DP_STATUS_DATA, "the receipt counts"},
+        {ANSWER_WRONG_OFFSET, DP_STATUS_DATA, "the receipt's next_offset is F/F, but the batch said 0/1000"},
         {ANSWER_GARBAGE, DP_STATUS_DATA, "receipt"},
     };
     (void)state;
@@ -901,6 +917,7 @@ int main(void)
         TEST(from_start_sends_all_again_and_the_offset_does_not_move),
         TEST(a_sink_that_fails_gets_the_same_batch_until_it_takes_it),
         TEST(a_sink_that_fails_to_load_or_save_offsets_is_asked_again),
+        TEST(an_offset_of_another_backend_is_never_gone_on_from),
         TEST(a_batch_that_is_too_large_is_halved_until_it_fits),
         TEST(refusals_stop_with_evidence_and_leave_the_offset),
         TEST(a_source_that_goes_back_is_stopped),
