@@ -236,20 +236,62 @@ static size_t find_quote(const char *data, size_t length)
 }
 
 #ifdef __SSE2__
-/* Undoubles as much as can be read in blocks: each is copied whole, up to its first quote it is kept. */
-static size_t undouble_blocks(dp_slice text, char **to)
+/* Quotes are found 64 bytes at a time, a bit each: then the first of every pair has an odd number of quotes
+ * up to and with itself, the second an even one, and no step waits for what the one before has loaded. */
+enum { QUOTE_BLOCK_BYTES = 64 };
+
+static inline uint64_t quotes_of_block(const char *data)
 {
     const __m128i quotes = _mm_set1_epi8('"');
-    size_t from = 0;
-    while (text.length - from > 16) {
-        __m128i block = _mm_loadu_si128((const __m128i *)(const void *)(text.data + from));
-        unsigned mask = (unsigned)_mm_movemask_epi8(_mm_cmpeq_epi8(block, quotes));
-        size_t kept = mask == 0 ? 16 : (size_t)__builtin_ctz(mask) + 1;
-        _mm_storeu_si128((__m128i *)(void *)*to, block);
-        *to += kept;
-        from += kept + (mask != 0);
+    uint64_t mask = 0;
+    for (unsigned at = 0; at < QUOTE_BLOCK_BYTES; at += 16) {
+        __m128i part = _mm_loadu_si128((const __m128i *)(const void *)(data + at));
+        mask |= (uint64_t)(unsigned)_mm_movemask_epi8(_mm_cmpeq_epi8(part, quotes)) << at;
     }
-    return from;
+    return mask;
+}
+
+/* The bits of `mask` that are the first of a pair. */
+static inline uint64_t firsts_of_pairs(uint64_t mask)
+{
+    uint64_t parity = mask;
+    for (unsigned distance = 1; distance < 64; distance *= 2) {
+        parity ^= parity << distance;
+    }
+    return mask & parity;
+}
+
+/* May write up to 15 bytes more. */
+static inline void copy_span(char *to, const char *from, size_t length)
+{
+    for (size_t at = 0; at < length; at += 16) {
+        _mm_storeu_si128((__m128i *)(void *)(to + at),
+                         _mm_loadu_si128((const __m128i *)(const void *)(from + at)));
+    }
+}
+
+/* Undoubles as much as can be read in blocks. What is written never overtakes what is read. */
+static size_t undouble_blocks(dp_slice text, char **to)
+{
+    char *out = *to;
+    size_t at = 0;
+    while (text.length - at >= QUOTE_BLOCK_BYTES + 16) {
+        const char *block = text.data + at;
+        uint64_t quotes = quotes_of_block(block);
+        uint64_t firsts = firsts_of_pairs(quotes);
+        size_t from = 0;
+        for (uint64_t seconds = quotes & ~firsts; seconds != 0; seconds &= seconds - 1) {
+            size_t second = (size_t)__builtin_ctzll(seconds);
+            copy_span(out, block + from, second - from);
+            out += second - from;
+            from = second + 1;
+        }
+        copy_span(out, block + from, QUOTE_BLOCK_BYTES - from);
+        out += QUOTE_BLOCK_BYTES - from;
+        at += QUOTE_BLOCK_BYTES + (firsts >> 63); /* the second of the last pair may lie behind */
+    }
+    *to = out;
+    return at;
 }
 #endif
 
@@ -283,19 +325,18 @@ static size_t skip_doubled(const char *data, size_t length, bool *has_doubled)
 {
     size_t at = 0;
 #ifdef __SSE2__
-    const __m128i quotes = _mm_set1_epi8('"');
-    while (length - at > 16) {
-        __m128i block = _mm_loadu_si128((const __m128i *)(const void *)(data + at));
-        unsigned mask = (unsigned)_mm_movemask_epi8(_mm_cmpeq_epi8(block, quotes));
-        size_t step = 16;
-        while (mask != 0) {
-            unsigned first = (unsigned)__builtin_ctz(mask);
-            if (data[at + first + 1] != '"') return at + first;
-            *has_doubled = true;
-            if (first == 15) step = 17;
-            mask &= ~(3u << first);
+    while (length - at > QUOTE_BLOCK_BYTES) {
+        uint64_t quotes = quotes_of_block(data + at);
+        uint64_t firsts = firsts_of_pairs(quotes);
+        uint64_t next_is_quote = quotes >> 1 | (uint64_t)(data[at + QUOTE_BLOCK_BYTES] == '"') << 63;
+        uint64_t alone = firsts & ~next_is_quote;
+        if (alone != 0) {
+            unsigned closing = (unsigned)__builtin_ctzll(alone);
+            *has_doubled |= (firsts & (((uint64_t)1 << closing) - 1)) != 0;
+            return at + closing;
         }
-        at += step;
+        *has_doubled |= quotes != 0;
+        at += QUOTE_BLOCK_BYTES + (firsts >> 63);
     }
 #endif
     (void)data;
@@ -392,14 +433,17 @@ static size_t find_copy_special(const char *data, size_t length)
     return at;
 }
 
-/* Whether the text can be COPY's: no raw tab or carriage return, known escapes only. */
-static bool is_copy_text(dp_slice text, size_t *fault_at)
+/* Whether the text can be COPY's: no raw tab or carriage return, known escapes only; else *fault_at is where
+ * not. */
+static bool is_copy_text(dp_slice text, bool *has_escapes, size_t *fault_at)
 {
     size_t at = 0;
+    *has_escapes = false;
     while ((at += find_copy_special(text.data + at, text.length - at)) < text.length) {
         *fault_at = at;
         bool is_escape = text.data[at] == '\\' && at + 1 < text.length && copy_escape(text.data[at + 1]) != 0;
         if (!is_escape) return false;
+        *has_escapes = true;
         at += 2;
     }
     return true;
@@ -442,15 +486,14 @@ static dp_frame_result frame_copy_text(dp_capture_reader *reader, dp_frame *fram
         return decode_hex(reader, frame,
                           is_doubled ? (dp_slice){text.data + 1, text.length - 1} : (dp_slice){text.data, 0});
     }
+    bool has_escapes;
     size_t fault_at;
-    if (!is_copy_text(text, &fault_at)) {
+    if (!is_copy_text(text, &has_escapes, &fault_at)) {
         dp_frame_fault(reader, frame, data_at + fault_at, "a byte or escape that COPY does not write");
         dp_error_hint(frame->error, "rows of psql -At with tabs are read with --input-format psql-unaligned");
         return DP_FRAME_FAILED;
     }
-    if (text.length > 0 && memchr(text.data, '\\', text.length) != NULL) {
-        if (unescape_copy(reader, frame, &text) != DP_FRAME_RECORD) return DP_FRAME_FAILED;
-    }
+    if (has_escapes && unescape_copy(reader, frame, &text) != DP_FRAME_RECORD) return DP_FRAME_FAILED;
     frame->record.data = text;
     return DP_FRAME_RECORD;
 }
@@ -488,10 +531,11 @@ static dp_frame_result decide(dp_capture_reader *reader, dp_capture_form form)
 static dp_frame_result decide_tab_by_message(dp_capture_reader *reader, const dp_frame *frame, dp_slice text)
 {
     size_t ignored;
+    bool has_escapes;
     bool has_backslash = memchr(text.data, '\\', text.length) != NULL;
     bool is_whole = is_whole_message(text);
     if (is_whole && !has_backslash) return DP_FRAME_RECORD;
-    if (has_backslash && is_copy_text(text, &ignored)) {
+    if (has_backslash && is_copy_text(text, &has_escapes, &ignored)) {
         dp_slice copied = text;
         if (unescape_copy(reader, frame, &copied) != DP_FRAME_RECORD) return DP_FRAME_FAILED;
         if (is_whole_message(copied)) return decide(reader, DP_CAPTURE_FORM_COPY_TEXT);
@@ -527,9 +571,9 @@ static dp_frame_result decide_tab(dp_capture_reader *reader, dp_frame *frame, si
     bool is_open = text.length > 0 && text.data[text.length - 1] == '{';
     if (reader->plugin == DP_PLUGIN_WAL2JSON_1 && is_open)
         return decide(reader, DP_CAPTURE_FORM_PSQL_UNALIGNED);
-    if (!is_copy_text(text, &ignored)) return decide(reader, DP_CAPTURE_FORM_PSQL_UNALIGNED);
-    bool has_backslash = text.length > 0 && memchr(text.data, '\\', text.length) != NULL;
-    return has_backslash ? decide(reader, DP_CAPTURE_FORM_COPY_TEXT) : DP_FRAME_RECORD;
+    bool has_escapes;
+    if (!is_copy_text(text, &has_escapes, &ignored)) return decide(reader, DP_CAPTURE_FORM_PSQL_UNALIGNED);
+    return has_escapes ? decide(reader, DP_CAPTURE_FORM_COPY_TEXT) : DP_FRAME_RECORD;
 }
 
 /* COPY's end marker, which psql writes nowhere but scripts do. */

@@ -427,6 +427,48 @@ static void real_captures_hold_the_same_records_in_every_form(void **state)
     dp_buffer_release(&r.text);
 }
 
+/* Every distance of a quote from the next and from the ends of the blocks in which they are looked for. */
+static void quotes_are_undoubled_wherever_they_stand(void **state)
+{
+    (void)state;
+    static const char letters[] = "ab,\n\"\"\"\"";
+    static const size_t pieces[] = {SIZE_MAX / 2, 97, 5};
+    dp_buffer input = DP_BUFFER_INIT(MAX_TEXT_BYTES);
+    dp_buffer expected = DP_BUFFER_INIT(MAX_TEXT_BYTES);
+    reading r = {.text = DP_BUFFER_INIT(MAX_TEXT_BYTES)};
+    dp_capture_options options = options_of(DP_CAPTURE_FORM_CSV, DP_PLUGIN_WAL2JSON_2);
+    uint64_t random = 1;
+    for (unsigned round = 0; round < 600; round++) {
+        dp_buffer_clear(&input);
+        dp_buffer_clear(&expected);
+        for (unsigned row = 0; row < 3; row++) {
+            dp_buffer_append_text(&input, "0/1,9,\"");
+            dp_buffer_append_text(&expected, "0/1|9|");
+            /* From nearly only quotes to nearly none. */
+            uint64_t kinds = round % 3 == 0 ? 8 : round % 3 == 1 ? 5 : 64;
+            for (unsigned i = 0; i < (round + 31 * row) % 331; i++) {
+                random = random * 6364136223846793005u + 1442695040888963407u;
+                uint64_t kind = (random >> 33) % kinds;
+                char letter = kind < sizeof letters - 1 ? letters[kind] : 'x';
+                dp_buffer_append_byte(&expected, letter);
+                dp_buffer_append_text(&input, letter == '"' ? "\"\"" : (char[]){letter, '\0'});
+            }
+            dp_buffer_append_text(&input, "\"\n");
+            dp_buffer_append_byte(&expected, ';');
+        }
+        for (size_t p = 0; p < sizeof pieces / sizeof pieces[0]; p++) {
+            read_pieces(&r, &options, dp_buffer_slice(&input), pieces[p]);
+            if (r.status != DP_STATUS_OK) fail_msg("round %u: %s", round, r.error.message);
+            if (!dp_slice_equal(dp_buffer_slice(&r.text), dp_buffer_slice(&expected)))
+                fail_msg("round %u: '%s' is not '%s'", round, dp_buffer_text(&r.text),
+                         dp_buffer_text(&expected));
+        }
+    }
+    dp_buffer_release(&input);
+    dp_buffer_release(&expected);
+    dp_buffer_release(&r.text);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -436,6 +478,7 @@ int main(void)
         cmocka_unit_test(pgoutput_of_pg_recvlogical_is_refused_with_what_to_use),
         cmocka_unit_test(a_record_above_the_maximum_is_refused),
         cmocka_unit_test(the_place_of_a_record_is_known),
+        cmocka_unit_test(quotes_are_undoubled_wherever_they_stand),
         cmocka_unit_test(real_captures_hold_the_same_records_in_every_form),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
