@@ -318,7 +318,10 @@ class TablesTest(unittest.TestCase):
         newer, schema = schema, new_schema()
         self.make_first_schema(schema)
         postgres.psql(f"CREATE ROLE old_{schema} LOGIN; GRANT USAGE ON SCHEMA {schema} TO old_{schema}; "
-                      f"GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA {schema} TO PUBLIC")
+                      f"GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA {schema} TO PUBLIC; "
+                      f"CREATE ROLE passes_{schema}; CREATE ROLE counts_{schema}; GRANT SELECT, REFERENCES ON {schema}.dpone_event "
+                      f"TO passes_{schema} WITH GRANT OPTION; GRANT UPDATE (operation), REFERENCES (stream_id) "
+                      f"ON {schema}.dpone_event TO counts_{schema}")
         for table in ("stream", "transaction", "event", "receipt"):
             columns = postgres.query_value(f"""SELECT string_agg(quote_ident(column_name), ', ') FROM information_schema.columns
                 WHERE table_schema = '{schema}' AND table_name = 'dpone_{table}'""")
@@ -327,6 +330,13 @@ class TablesTest(unittest.TestCase):
         for table, column in (("stream", "stream_id"), ("receipt", "receipt_id")):
             postgres.psql(f"SELECT setval(pg_get_serial_sequence('{schema}.dpone_{table}', '{column}'), 1000)")
         subprocess.run([os.environ["DPONE_BINARY"], "state", "migrate", "--state", state_dsn(schema)], check=True, stdout=subprocess.DEVNULL)
+        for table in ("dpone_event", "dpone_event_streams"):
+            self.assertEqual(postgres.query(f"""SELECT has_table_privilege('passes_{schema}', t, 'SELECT WITH GRANT OPTION'),
+                has_table_privilege('passes_{schema}', t, 'INSERT WITH GRANT OPTION'),
+                has_column_privilege('counts_{schema}', t, 'stream_id', 'REFERENCES'),
+                has_column_privilege('counts_{schema}', t, 'operation', 'REFERENCES'),
+                has_table_privilege('counts_{schema}', t, 'REFERENCES') FROM (VALUES ('{schema}.{table}')) AS x(t)"""),
+                [("t", "f", "t", "f", "f")])
         server = self.start(schema, user=f"old_{schema}")
         self.assertEqual(pipeline.journal(server.url), before)
         status, _, body = Batch(large[25:], "0/2000").send(server)
@@ -341,6 +351,32 @@ class TablesTest(unittest.TestCase):
         counts = dict(postgres.query(f"SELECT tableoid::regclass::text, count(*) FROM {schema}.dpone_event GROUP BY 1"))
         self.assertEqual({name.split(".")[-1]: int(count) for name, count in counts.items()},
                          {"dpone_event_before": 30 + 60 + 40 + 7, "dpone_event_2_1": 40})  # the staged one went on there
+        self.check_retirement(schema, server)
+
+    def check_retirement(self, schema, server):
+        """Retention drops the old table when no stream needs it any more, one that was inside a transaction included."""
+        def prune(name, to):
+            subprocess.run([os.environ["DPONE_BINARY"], "state", "prune", "--state", state_dsn(schema, user=f"old_{schema}"),
+                            "--pipeline", name, "--to", to], check=True, stdout=subprocess.DEVNULL, timeout=60)
+            return postgres.query_value(f"SELECT to_regclass('{schema}.dpone_event_before') IS NULL")
+
+        body = json.dumps({"token": "0/4000", "snapshot_complete": True})
+        for name in ("orders", "p2"):
+            path = f"/v1/pipelines/{name}/offsets/postgres_logical/*/*"
+            self.assertEqual(server.json("PUT", path, {"Content-Type": "application/json"}, body)[0], 200)
+        self.assertEqual(prune("orders", "0/2000"), "f")  # as many rows of its transaction 902 are still there
+        self.assertEqual(prune("p2", "0/3000"), "f")
+        for name in ("orders", "p2"):
+            lines = transaction(903, "0/4000", 20)
+            self.assertEqual(Batch(lines, "0/4000", pipeline=name).send(server, pipeline=name)[2]["accepted"], 20)
+        self.assertEqual(prune("orders", "0/3000"), "t")
+        for name in ("orders", "p2"):
+            self.assertEqual([json.loads(line) for line in pipeline.journal(server.url, name)], lines)
+            new = transaction(904, "0/5000", 5)
+            self.assertEqual(Batch(new, "0/5000", pipeline=name).send(server, pipeline=name)[2]["accepted"], 5)
+            self.assertEqual(Batch(lines, "0/4000", pipeline=name).send(server, "other", pipeline=name)[2]["duplicates"], 20)
+        done = subprocess.run([os.environ["DPONE_BINARY"], "state", "status", "--check", "--state", state_dsn(schema)], capture_output=True)
+        self.assertEqual(done.returncode, 0, done.stderr)
 
     def test_another_history_is_refused(self):
         schema = new_schema()
