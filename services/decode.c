@@ -53,15 +53,15 @@ static dp_status on_change(void *context, const dp_change *change, dp_error *err
         dp_error_hint(error, "capture rows of lsn, xid, data with pg_logical_slot_peek_changes");
         return DP_STATUS_DATA;
     }
-    dp_error cause = DP_ERROR_INIT;
-    dp_status status = write_change(run, change, &cause);
+    dp_status status = write_change(run, change, error);
     if (status == DP_STATUS_OK) {
         run->summary->event_count++;
         return dp_output_flush_when_large(&run->output, error);
     }
-    if (run->has_quarantine && dp_poison_is(&cause)) return quarantine(run, change, &cause, error);
-    if (error->status == DP_STATUS_OK) *error = cause;
-    return status;
+    if (!run->has_quarantine || !dp_poison_is(error)) return status;
+    const dp_error cause = *error;
+    dp_error_clear(error);
+    return quarantine(run, change, &cause, error);
 }
 
 static dp_status on_commit(void *context, const dp_transaction_end *end, dp_error *error)

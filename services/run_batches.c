@@ -161,17 +161,16 @@ static dp_status on_change(void *context, const dp_change *change, dp_error *err
     dp_change numbered = *change;
     numbered.ordinal -= run->transaction_poison_count; /* the journal numbers what it holds */
     if (dp_fault_is_planted(DP_FAULT_SEQUENCE_DROPPED)) numbered.sequence = 0;
-    dp_error cause = DP_ERROR_INIT;
-    dp_status status = dp_batch_writer_put_event(run->building, &numbered, &cause);
+    dp_status status = dp_batch_writer_put_event(run->building, &numbered, error);
     if (status == DP_STATUS_OK) {
         note_first_line(run);
         run->has_open_lines = true;
         return DP_STATUS_OK;
     }
-    if (dp_poison_is(&cause) && run->options->on_poison == DP_ON_POISON_QUARANTINE)
-        return quarantine(run, change, &cause, error);
-    if (error->status == DP_STATUS_OK) *error = cause;
-    return status;
+    if (!dp_poison_is(error) || run->options->on_poison != DP_ON_POISON_QUARANTINE) return status;
+    const dp_error cause = *error;
+    dp_error_clear(error);
+    return quarantine(run, change, &cause, error);
 }
 
 static bool is_end_passed(const cdc_run *run, const dp_transaction_end *end)
