@@ -59,11 +59,14 @@ void dp_offset_rows_write_json(const dp_offset_row *rows, size_t count, dp_json_
 static void put_line(dp_buffer *out, const dp_offset_row *row)
 {
     char updated[DP_CLOCK_TEXT_BYTES];
+    size_t start = out->length;
     dp_clock_format_utc(row->updated_at_us, updated);
-    dp_buffer_append_format(out, "%.*s  %.*s.%.*s  %.*s  %.*s  %s%s\n", DP_SLICE_PRINT(row->pipeline_name),
+    dp_buffer_append_format(out, "%.*s  %.*s.%.*s  %.*s  %.*s  %s%s", DP_SLICE_PRINT(row->pipeline_name),
                             DP_SLICE_PRINT(row->source_schema), DP_SLICE_PRINT(row->source_table),
                             DP_SLICE_PRINT(row->backend), DP_SLICE_PRINT(row->token), updated,
                             row->snapshot_complete ? "" : "  snapshot not complete");
+    dp_utf8_make_printable(out->data + start, out->length - start);
+    dp_buffer_append_byte(out, '\n');
 }
 
 static dp_status print_rows(const dp_invocation *invocation, const dp_offset_row *rows, size_t count,

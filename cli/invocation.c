@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "base/dotenv.h"
+#include "base/utf8.h"
 #include "cli/command.h"
 #include "cli/suggest.h"
 
@@ -115,6 +116,15 @@ static dp_status add_argument(dp_invocation *invocation, const char *word, dp_er
     return DP_STATUS_OK;
 }
 
+/* Names and texts are stored and answered as JSON, where one malformed byte would make a whole list
+ * unreadable. Paths may have any. */
+static dp_status check_utf8(const dp_option *option, const char *value, dp_error *error)
+{
+    bool is_text = strcmp(option->argument, "NAME") == 0 || strcmp(option->argument, "TEXT") == 0;
+    if (!is_text || dp_utf8_valid(dp_slice_of_text(value), NULL)) return DP_STATUS_OK;
+    return dp_error_set(error, DP_STATUS_USAGE, "--%s: '%.100s' is not valid UTF-8", option->name, value);
+}
+
 /* Values that come from the environment are held to the same choices as flags; required options must have
  * one. */
 static dp_status check_options(const dp_invocation *invocation, dp_error *error)
@@ -127,10 +137,12 @@ static dp_status check_options(const dp_invocation *invocation, dp_error *error)
             dp_error_hint(error, "see 'dpone %s --help'", invocation->command->path);
             return DP_STATUS_USAGE;
         }
-        if (value != NULL && !dp_invocation_given(invocation, option->name) && option->environment != NULL) {
-            dp_status status = check_choice(option, option->environment, value, error);
-            if (status != DP_STATUS_OK) return status;
-        }
+        dp_status status = value == NULL ? DP_STATUS_OK : check_utf8(option, value, error);
+        bool is_of_environment =
+            value != NULL && !dp_invocation_given(invocation, option->name) && option->environment != NULL;
+        if (status == DP_STATUS_OK && is_of_environment)
+            status = check_choice(option, option->environment, value, error);
+        if (status != DP_STATUS_OK) return status;
     }
     if (invocation->argument_count < invocation->command->min_arguments) {
         dp_error_set(error, DP_STATUS_USAGE, "missing argument: dpone %s %s", invocation->command->path,

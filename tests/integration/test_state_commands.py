@@ -126,6 +126,12 @@ class StateCommandsTest(unittest.TestCase):
         self.offsets("set", "--pipeline", "p", "--table", "orders", "--token", "0/1", "--why", "x", code=2)
         self.offsets("set", "--pipeline", "p", "--table", "*.orders", "--token", "0/1", "--why", "x", code=2)
         self.run_dpone("state", "status", "--state", "mysql://h/d", code=2)
+        latin = os.fsdecode(b"zur\xfcck")
+        for words in (["--why", latin], ["--why", "x", "--who", latin]):
+            errors = self.offsets("set", "--pipeline", "p", "--token", "0/9", *words, code=2).stderr
+            self.assertIn("is not valid UTF-8", errors)
+        self.offsets("set", "--pipeline", "a\nb", "--token", "0/9", "--why", "x")
+        self.assertEqual(self.offsets("list").stdout.count("\n"), 1)
 
     def test_the_offset_table_may_have_another_name(self):
         self.state += "?dpone_offset_table=my \"offsets\""
