@@ -189,3 +189,14 @@ const char *dp_dotenv_get(const dp_dotenv *dotenv, const char *name)
     }
     return found;
 }
+
+const char *dp_dotenv_next_name(const dp_dotenv *dotenv, const char *name)
+{
+    if (dotenv->text.length == 0) return NULL;
+    const char *at = dotenv->text.data;
+    if (name != NULL) {
+        const char *value = name + strlen(name) + 1;
+        at = value + strlen(value) + 1;
+    }
+    return at < dotenv->text.data + dotenv->text.length ? at : NULL;
+}

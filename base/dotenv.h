@@ -20,4 +20,7 @@ void dp_dotenv_free(dp_dotenv *dotenv);
 /* The value of a name (the last one when repeated), or NULL. */
 const char *dp_dotenv_get(const dp_dotenv *dotenv, const char *name);
 
+/* Steps through the names in the order of the file: NULL begins, and NULL ends. */
+const char *dp_dotenv_next_name(const dp_dotenv *dotenv, const char *name);
+
 #endif

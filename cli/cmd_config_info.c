@@ -91,6 +91,8 @@ static dp_status run(dp_invocation *invocation, int *exit_code, dp_error *error)
     (void)exit_code;
     dp_status status = dp_server_settings_load(invocation, &settings, error);
     if (status != DP_STATUS_OK) return status;
+    if (settings.unknown != NULL)
+        fprintf(stderr, "dpone: warning: .env has what is no setting: %s\n", settings.unknown);
     dp_buffer out = DP_BUFFER_INIT(1 << 20);
     bool as_json = dp_wants_json(invocation);
     dp_json_writer json = dp_json_writer_pretty(&out);

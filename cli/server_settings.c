@@ -2,6 +2,7 @@
 
 #include <stdlib.h>
 
+#include "base/buffer.h"
 #include "base/dotenv.h"
 
 typedef struct sources {
@@ -32,6 +33,20 @@ static const char *dotenv_value(void *context, const char *name)
     return dp_dotenv_get(from->dotenv, name);
 }
 
+static char *misspelt_names(const dp_dotenv *dotenv)
+{
+    dp_buffer names = DP_BUFFER_INIT(4096); /* with more than that, none: something else is wrong */
+    for (const char *name = dp_dotenv_next_name(dotenv, NULL); name != NULL;
+         name = dp_dotenv_next_name(dotenv, name)) {
+        if (!dp_setting_is_misspelt(name)) continue;
+        dp_buffer_append_format(&names, "%s%s", names.length == 0 ? "" : ", ", name);
+    }
+    const char *text = names.length == 0 ? NULL : dp_buffer_text(&names);
+    char *copy = text == NULL ? NULL : strdup(text);
+    dp_buffer_release(&names);
+    return copy;
+}
+
 dp_status dp_server_settings_load(void *context, dp_settings *settings, dp_error *error)
 {
     dp_dotenv *dotenv;
@@ -40,6 +55,7 @@ dp_status dp_server_settings_load(void *context, dp_settings *settings, dp_error
     sources own = {context, dotenv};
     const dp_setting_sources from = {&own, flag_value, environment_value, dotenv_value};
     status = dp_settings_resolve(&from, settings, error);
+    if (status == DP_STATUS_OK) settings->unknown = misspelt_names(dotenv);
     dp_dotenv_free(dotenv);
     return status;
 }

@@ -153,6 +153,13 @@ static void log_unapplied(const running *run, const dp_settings *fresh)
     }
 }
 
+static void warn_of_misspelt(const running *run)
+{
+    if (run->settings.unknown == NULL) return;
+    dp_log_entry(run->log, DP_LOG_WARNING, "server.settings", ".env has what is no setting",
+                 dp_log_text("names", run->settings.unknown));
+}
+
 static void reload(running *run)
 {
     dp_settings fresh;
@@ -170,6 +177,7 @@ static void reload(running *run)
     dp_log_configure(run->log, level_of(&run->settings), format_of(&run->settings));
     dp_application_configure(run->application, &run->settings);
     apply_timeouts(run);
+    warn_of_misspelt(run);
     dp_log_entry(run->log, DP_LOG_INFO, "server.settings", "settings reloaded",
                  dp_log_integer("max_concurrency",
                                 (int64_t)dp_settings_number(&run->settings, DP_SETTING_MAX_CONCURRENCY)));
@@ -264,6 +272,7 @@ static dp_status start(running *run, dp_error *error)
 {
     dp_status status = read_secrets(run, error);
     if (status == DP_STATUS_OK) status = start_log(run, error);
+    if (status == DP_STATUS_OK) warn_of_misspelt(run);
     if (status == DP_STATUS_OK) status = open_state(run, error);
     if (status != DP_STATUS_OK) return status;
     const dp_application_options options = {

@@ -28,6 +28,15 @@ const char *dp_setting_environment(dp_setting setting)
     return definitions[setting].environment;
 }
 
+bool dp_setting_is_misspelt(const char *name)
+{
+    if (!dp_slice_starts_with(dp_slice_of_text(name), DP_SLICE_LITERAL("SERVER_"))) return false;
+    for (size_t i = 0; i < DP_SETTING_COUNT; i++) {
+        if (strcmp(definitions[i].environment, name) == 0) return false;
+    }
+    return true;
+}
+
 bool dp_setting_is_live(dp_setting setting)
 {
     return definitions[setting].live;
@@ -194,5 +203,6 @@ void dp_settings_release(dp_settings *settings)
     for (size_t i = 0; i < DP_SETTING_COUNT; i++) {
         free(settings->values[i].text);
     }
+    free(settings->unknown);
     *settings = (dp_settings){0};
 }

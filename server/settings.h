@@ -101,6 +101,7 @@ typedef struct dp_setting_value {
 
 typedef struct dp_settings {
     dp_setting_value values[DP_SETTING_COUNT];
+    char *unknown; /* owned; names in .env that look like settings and are none; NULL without any */
 } dp_settings;
 
 /* The value of a flag or variable, or NULL. */
@@ -129,6 +130,9 @@ static inline const char *dp_settings_text(const dp_settings *settings, dp_setti
 }
 
 const char *dp_setting_environment(dp_setting setting);
+
+/* Whether the name is `SERVER_...` and no setting: most likely one that is misspelt. */
+bool dp_setting_is_misspelt(const char *name);
 bool dp_setting_is_live(dp_setting setting);
 
 /* "flag", "environment", ".env", "default". */

@@ -78,6 +78,9 @@ class ConfigInfo(unittest.TestCase):
             self.assertEqual(result.stdout, "")
             for part in ("--max-concurrency", "1001", "1 to 1000"):
                 self.assertIn(part, result.stderr)
+        result = config_info(dotenv="SERVER_MAX_CONCURENCY=9\nOTHER=1\nexport SERVER_PORTS=1\nSERVER_PORT=2\n")
+        self.assertEqual((result.returncode, result.stderr),
+                         (0, "dpone: warning: .env has what is no setting: SERVER_MAX_CONCURENCY, SERVER_PORTS\n"))
         result = config_info(dotenv="SERVER_LOG_LEVEL=loud\n")
         self.assertEqual(result.returncode, 2)
         self.assertIn("SERVER_LOG_LEVEL: 'loud' is not one of DEBUG|INFO|WARNING|ERROR", result.stderr)
@@ -173,7 +176,7 @@ class Reload(unittest.TestCase):
                 def ask(index):
                     if index == 5:
                         time.sleep(0.5)
-                        self.write(directory, "MAX_CONCURRENCY=9\nSERVER_WORKERS=2\nSERVER_LOG_LEVEL=DEBUG\n")
+                        self.write(directory, "MAX_CONCURRENCY=9\nSERVER_WORKERS=2\nSERVER_LOG_LEVEL=DEBUG\nSERVER_PROT=1\n")
                         server.process.send_signal(signal.SIGHUP)
                         return None
                     started = time.monotonic()
@@ -182,7 +185,7 @@ class Reload(unittest.TestCase):
                 took = [one for one in server.concurrently(6, ask) if one is not None]
                 self.assertLess(max(took), 13, "with one slot the last would have waited 15 s")
                 self.wait_for(server, 9)
-                for message in ("settings reloaded", "a changed setting needs a restart"):
+                for message in ("settings reloaded", "a changed setting needs a restart", ".env has what is no setting"):
                     wait_until(lambda: message in [entry["message"] for entry in server.log_entries()], message)
 
     def test_a_bad_file_changes_nothing(self):
