@@ -2,20 +2,16 @@
 
 #include <stdlib.h>
 
-#include "base/hex.h"
 #include "base/planted_fault.h"
-#include "cdc/event_compare.h"
 
-#define ARENA_CHUNK_BYTES ((size_t)64 << 10)
-#define ARENA_MAX_BYTES   ((size_t)256 << 20)
-#define MAX_BATCH_IDS     ((size_t)1 << 24)
+#define MAX_BATCH_IDS ((size_t)1 << 24)
 
 dp_journal *dp_journal_new(uint64_t seed)
 {
     dp_journal *journal = calloc(1, sizeof *journal);
     if (journal == NULL) return NULL;
-    journal->arena = dp_arena_new(ARENA_CHUNK_BYTES, ARENA_MAX_BYTES);
-    journal->compare = dp_arena_new(ARENA_CHUNK_BYTES, ARENA_MAX_BYTES);
+    journal->arena = dp_arena_new(DP_JOURNAL_ARENA_CHUNK_BYTES, DP_JOURNAL_ARENA_MAX_BYTES);
+    journal->compare = dp_arena_new(DP_JOURNAL_ARENA_CHUNK_BYTES, DP_JOURNAL_ARENA_MAX_BYTES);
     journal->ids = dp_idempotency_new(seed, MAX_BATCH_IDS);
     if (journal->arena == NULL || journal->compare == NULL || journal->ids == NULL) {
         dp_journal_free(journal);
@@ -51,87 +47,15 @@ dp_status dp_journal_open_stream(dp_journal *journal, dp_store *store, const dp_
     return DP_STATUS_OK;
 }
 
-/* --- one batch ----------------------------------------------------------------------------------------- */
-
-typedef enum group_kind {
-    GROUP_EMPTY,    /* a transaction without rows: nothing to store */
-    GROUP_NEW,      /* ends above the high watermark */
-    GROUP_KNOWN,    /* ends at or below it: must be there */
-    GROUP_PRUNED,   /* ends at or below the pruned watermark: counts as seen */
-    GROUP_REPEATED, /* the batch has it before */
-    GROUP_STAGED    /* has no commit line yet */
-} group_kind;
-
-typedef struct group_plan {
-    group_kind kind;
-    bool found; /* KNOWN: `row` is what is stored */
-    dp_transaction_row row;
-} group_plan;
-
-typedef struct append_job {
-    dp_journal *journal;
-    dp_store *store;
-    dp_stream *stream;
-    const dp_batch *batch;
-    int64_t now_us;
-    size_t *first_of; /* for each event the index of the first one with its id */
-    group_plan *plans;
-    dp_event_run *runs;
-    size_t run_count;
-    dp_transaction_row *rows;
-    size_t row_count;
-    bool has_numbers; /* numbers have been reserved, from next_number on */
-    int64_t next_number;
-    uint64_t accepted;
-    uint64_t dropped; /* staged rows of earlier batches */
-    dp_error *error;
-} append_job;
-
-static const dp_event *event_at(const append_job *job, size_t index)
-{
-    return &job->batch->events[index];
-}
-
-static dp_status conflict(append_job *job, const char *code, uint64_t line, const char *text)
-{
-    return dp_error_set_code(job->error, DP_STATUS_CONFLICT, code, "line %llu: %s", (unsigned long long)line,
-                             text);
-}
-
-static dp_status event_conflict(append_job *job, const dp_event *event)
-{
-    char hex[DP_SHA256_HEX_LENGTH];
-    dp_hex_encode(event->id.bytes, sizeof event->id.bytes, hex);
-    return dp_error_set_code(job->error, DP_STATUS_CONFLICT, "event_conflict",
-                             "line %llu: event %.64s is known with other content",
-                             (unsigned long long)event->line_number, hex);
-}
-
-static bool same_text(dp_slice left, dp_slice right)
-{
-    return (left.data == NULL) == (right.data == NULL) && dp_slice_equal(left, right);
-}
-
-static dp_status equal_content(append_job *job, const dp_event *left, const dp_event *right, bool *equal)
-{
-    dp_arena_reset(job->journal->compare);
-    return dp_event_equal_content(left, right, job->journal->compare, equal, job->error);
-}
-
 /* --- repetitions inside the batch ---------------------------------------------------------------------- */
-
-/* Whether the event repeats one of its own group: nothing to store or compare. */
-static bool repeats_in_group(const append_job *job, const dp_batch_group *group, size_t index)
-{
-    return job->first_of[index] != index && job->first_of[index] >= group->first_event;
-}
 
 static dp_status check_repetition(append_job *job, size_t index)
 {
     bool equal;
-    dp_status status = equal_content(job, event_at(job, job->first_of[index]), event_at(job, index), &equal);
+    dp_status status = append_equal_content(job, append_event_at(job, job->first_of[index]),
+                                            append_event_at(job, index), &equal);
     if (status != DP_STATUS_OK || equal) return status;
-    return event_conflict(job, event_at(job, index));
+    return append_event_conflict(job, append_event_at(job, index));
 }
 
 static dp_status too_large(append_job *job, const dp_event *event)
@@ -145,17 +69,17 @@ static dp_status too_large(append_job *job, const dp_event *event)
 /* Notes each event's first occurrence. A row number used by two different events is a gap elsewhere. */
 static dp_status check_group_ids(append_job *job, const dp_batch_group *group)
 {
-    uint64_t next_ordinal = group->event_count == 0 ? 0 : event_at(job, group->first_event)->ordinal;
+    uint64_t next_ordinal = group->event_count == 0 ? 0 : append_event_at(job, group->first_event)->ordinal;
     for (size_t i = group->first_event; i < group->first_event + group->event_count; i++) {
-        const dp_event *event = event_at(job, i);
+        const dp_event *event = append_event_at(job, i);
         dp_status status =
             dp_idempotency_add(job->journal->ids, &event->id, i, &job->first_of[i], job->error);
         if (status == DP_STATUS_OK && job->first_of[i] != i) status = check_repetition(job, i);
         if (status != DP_STATUS_OK) return status;
-        if (repeats_in_group(job, group, i)) continue;
+        if (append_repeats_in_group(job, group, i)) continue;
         if (event->ordinal >= DP_JOURNAL_MAX_TRANSACTION_ROWS) return too_large(job, event);
         if (event->ordinal != next_ordinal) {
-            return conflict(job, "ordinal_gap", event->line_number, "the ordinal is another event's");
+            return append_conflict(job, "ordinal_gap", event->line_number, "the ordinal is another event's");
         }
         next_ordinal++;
     }
@@ -174,11 +98,6 @@ static dp_status check_ids(append_job *job)
 
 /* --- what each group is -------------------------------------------------------------------------------- */
 
-static bool ends_below_high(const dp_stream *stream, const dp_batch_group *group)
-{
-    return stream->has_high && dp_position_compare(group->end_position, stream->high) <= 0;
-}
-
 static void plan_groups(append_job *job)
 {
     const dp_stream *stream = job->stream;
@@ -194,7 +113,7 @@ static void plan_groups(append_job *job)
             *kind = GROUP_EMPTY;
         } else if (stream->has_pruned && dp_position_compare(end, stream->pruned) <= 0) {
             *kind = GROUP_PRUNED;
-        } else if (ends_below_high(stream, group)) {
+        } else if (append_ends_below_high(stream, group)) {
             *kind = GROUP_KNOWN;
         } else if (has_high && dp_position_compare(end, high) <= 0) {
             *kind = GROUP_REPEATED;
@@ -204,146 +123,6 @@ static void plan_groups(append_job *job)
             high = end;
         }
     }
-}
-
-/* --- transactions that must be there ------------------------------------------------------------------- */
-
-typedef struct known_group {
-    dp_position position; /* the first member: sorted by it */
-    size_t group;
-} known_group;
-
-typedef struct known_search {
-    append_job *job;
-    known_group *groups; /* ascending */
-    size_t count;
-    size_t cursor;
-} known_search;
-
-static int compare_known(const void *left, const void *right)
-{
-    return memcmp(left, right, DP_POSITION_BYTES);
-}
-
-/* Rows come ascending, as the groups do; the batch may have the same transaction more than once. */
-static dp_status take_found(void *context, const dp_transaction_row *row, dp_error *error)
-{
-    known_search *search = context;
-    append_job *job = search->job;
-    dp_transaction_row copy = *row;
-    if (row->transaction_id.data != NULL) {
-        copy.transaction_id = dp_arena_copy(job->journal->arena, row->transaction_id);
-        if (copy.transaction_id.data == NULL) return dp_error_no_memory(error, "a transaction");
-    }
-    for (; search->cursor < search->count; search->cursor++) {
-        const known_group *known = &search->groups[search->cursor];
-        int order = dp_position_compare(known->position, row->end_position);
-        if (order > 0) break;
-        if (order < 0) continue;
-        job->plans[known->group].found = true;
-        job->plans[known->group].row = copy;
-    }
-    return DP_STATUS_OK;
-}
-
-static dp_status find_known(append_job *job)
-{
-    size_t groups = job->batch->group_count;
-    known_search search = {.job = job};
-    search.groups = dp_arena_alloc_zeroed(job->journal->arena, groups + 1, sizeof *search.groups);
-    dp_position *positions = dp_arena_alloc_zeroed(job->journal->arena, groups + 1, sizeof *positions);
-    if (search.groups == NULL || positions == NULL)
-        return dp_error_no_memory(job->error, "a batch's positions");
-    for (size_t g = 0; g < groups; g++) {
-        const dp_batch_group *group = &job->batch->groups[g];
-        bool is_empty = job->plans[g].kind == GROUP_EMPTY && ends_below_high(job->stream, group);
-        if (job->plans[g].kind != GROUP_KNOWN && !is_empty) continue;
-        search.groups[search.count++] = (known_group){group->end_position, g};
-    }
-    if (search.count == 0) return DP_STATUS_OK;
-    qsort(search.groups, search.count, sizeof *search.groups, compare_known);
-    size_t distinct = 0;
-    for (size_t i = 0; i < search.count; i++) {
-        if (distinct > 0 && dp_position_compare(positions[distinct - 1], search.groups[i].position) == 0)
-            continue;
-        positions[distinct++] = search.groups[i].position;
-    }
-    dp_row_visitor visitor = {.context = &search, .transaction = take_found};
-    return job->store->driver->transactions_find(job->store, job->stream->stream_id, positions, distinct,
-                                                 &visitor, job->error);
-}
-
-/* --- comparing events with what is stored -------------------------------------------------------------- */
-
-/* Compares the events of one group, from a position in it on, with stored events of ascending number. */
-typedef struct comparison {
-    append_job *job;
-    const dp_batch_group *group;
-    size_t next;          /* index of the next event to compare */
-    int64_t first_number; /* of the transaction */
-    const char *code;     /* of the conflict when another event is there */
-} comparison;
-
-static void skip_repeated(comparison *self)
-{
-    while (self->next < self->group->first_event + self->group->event_count &&
-           repeats_in_group(self->job, self->group, self->next)) {
-        self->next++;
-    }
-}
-
-static dp_status compare_event(void *context, int64_t number, const dp_event *row, dp_error *error)
-{
-    comparison *self = context;
-    (void)error; /* the job's */
-    skip_repeated(self);
-    const dp_event *sent = event_at(self->job, self->next);
-    dp_event stored = *row;
-    stored.ordinal = (uint64_t)(number - self->first_number);
-    stored.transaction_id = self->group->transaction_id; /* compared with the transaction */
-    if (stored.ordinal != sent->ordinal) {
-        return dp_error_set(self->job->error, DP_STATUS_DATA, "event number %lld of the journal is missing",
-                            (long long)(self->first_number + (int64_t)sent->ordinal));
-    }
-    self->next++;
-    if (memcmp(&stored.id, &sent->id, sizeof sent->id) != 0) {
-        return conflict(self->job, self->code, sent->line_number, "another event is stored in its place");
-    }
-    bool equal;
-    dp_status status = equal_content(self->job, &stored, sent, &equal);
-    if (status != DP_STATUS_OK || equal) return status;
-    return event_conflict(self->job, sent);
-}
-
-/* Compares the group's first `count` different events with the stored ones of the same ordinals. */
-static dp_status compare_stored(append_job *job, const dp_batch_group *group, int64_t first_number,
-                                uint64_t count, const char *code)
-{
-    if (count == 0) return DP_STATUS_OK;
-    comparison self = {
-        .job = job, .group = group, .next = group->first_event, .first_number = first_number, .code = code};
-    const dp_number_range range = {first_number + (int64_t)event_at(job, group->first_event)->ordinal, count};
-    dp_row_visitor visitor = {.context = &self, .event = compare_event};
-    dp_status status =
-        job->store->driver->events_read(job->store, job->stream->stream_id, &range, 1, &visitor, job->error);
-    if (status != DP_STATUS_OK) return status;
-    uint64_t compared = 0;
-    for (size_t i = group->first_event; i < self.next; i++) {
-        if (!repeats_in_group(job, group, i)) compared++;
-    }
-    if (compared == count) return DP_STATUS_OK;
-    return dp_error_set(job->error, DP_STATUS_DATA,
-                        "events of a stored transaction are missing from the journal");
-}
-
-/* The different events of a group. */
-static uint64_t different_events(const append_job *job, const dp_batch_group *group)
-{
-    uint64_t count = 0;
-    for (size_t i = group->first_event; i < group->first_event + group->event_count; i++) {
-        if (!repeats_in_group(job, group, i)) count++;
-    }
-    return count;
 }
 
 /* --- staging ------------------------------------------------------------------------------------------- */
@@ -368,92 +147,9 @@ static dp_status drop_staging(append_job *job)
     return status == DP_STATUS_OK ? driver->stream_save(job->store, stream, job->error) : status;
 }
 
-/* Rows of a stored transaction were staged again before its commit line showed that it is known. */
-typedef struct staged_window {
-    append_job *job;
-    dp_arena *arena;
-    dp_event *events;
-    size_t count;
-    size_t compared;
-    uint64_t line_number; /* of the commit line */
-} staged_window;
-
-static bool copy_text(dp_arena *arena, dp_slice *text)
+static bool same_text(dp_slice left, dp_slice right)
 {
-    if (text->data == NULL) return true;
-    *text = dp_arena_copy(arena, *text);
-    return text->data != NULL;
-}
-
-static dp_status keep_staged(void *context, int64_t number, const dp_event *row, dp_error *error)
-{
-    staged_window *self = context;
-    (void)number;
-    dp_event copy = *row; /* what is not content is not compared, so it need not be kept */
-    bool ok = copy_text(self->arena, &copy.source_schema) && copy_text(self->arena, &copy.source_table) &&
-              copy_text(self->arena, &copy.position) && copy_text(self->arena, &copy.data);
-    if (!ok) return dp_error_no_memory(error, "staged events");
-    self->events[self->count++] = copy;
-    return DP_STATUS_OK;
-}
-
-static dp_status compare_staged(void *context, int64_t number, const dp_event *row, dp_error *error)
-{
-    staged_window *self = context;
-    (void)number, (void)error;
-    bool equal = false;
-    dp_status status = DP_STATUS_OK;
-    if (self->compared < self->count) {
-        status = equal_content(self->job, &self->events[self->compared++], row, &equal);
-    }
-    if (status != DP_STATUS_OK || equal) return status;
-    return conflict(self->job, "transaction_differs", self->line_number,
-                    "the rows sent before are not those of the stored transaction");
-}
-
-#define STAGED_WINDOW 256
-
-static dp_status compare_window(staged_window *self, int64_t staged_first, int64_t stored_first,
-                                uint64_t count)
-{
-    append_job *job = self->job;
-    const dp_store_driver *driver = job->store->driver;
-    int64_t stream_id = job->stream->stream_id;
-    dp_arena_reset(self->arena);
-    self->count = 0;
-    self->compared = 0;
-    self->events = dp_arena_alloc_zeroed(self->arena, STAGED_WINDOW, sizeof *self->events);
-    if (self->events == NULL) return dp_error_no_memory(job->error, "staged events");
-    dp_row_visitor keep = {.context = self, .event = keep_staged};
-    dp_row_visitor compare = {.context = self, .event = compare_staged};
-    const dp_number_range staged = {staged_first, count};
-    const dp_number_range stored = {stored_first, count};
-    dp_status status = driver->events_read(job->store, stream_id, &staged, 1, &keep, job->error);
-    if (status == DP_STATUS_OK) {
-        status = driver->events_read(job->store, stream_id, &stored, 1, &compare, job->error);
-    }
-    if (status != DP_STATUS_OK || self->compared == count) return status;
-    return conflict(job, "transaction_differs", self->line_number, "the stored transaction has other rows");
-}
-
-/* Compares the staged rows with those of the stored transaction, a window at a time. */
-static dp_status compare_staging(append_job *job, const dp_transaction_row *row, uint64_t line_number)
-{
-    const dp_stream *stream = job->stream;
-    staged_window self = {.job = job, .line_number = line_number};
-    if (stream->staged_count > row->event_count) {
-        return conflict(job, "transaction_differs", line_number, "the stored transaction has fewer rows");
-    }
-    self.arena = dp_arena_new(ARENA_CHUNK_BYTES, ARENA_MAX_BYTES);
-    if (self.arena == NULL) return dp_error_no_memory(job->error, "staged events");
-    dp_status status = DP_STATUS_OK;
-    for (uint64_t at = 0; at < stream->staged_count && status == DP_STATUS_OK; at += STAGED_WINDOW) {
-        uint64_t left = stream->staged_count - at;
-        status = compare_window(&self, stream->staged_first_number + (int64_t)at,
-                                row->first_number + (int64_t)at, left < STAGED_WINDOW ? left : STAGED_WINDOW);
-    }
-    dp_arena_free(self.arena);
-    return status;
+    return (left.data == NULL) == (right.data == NULL) && dp_slice_equal(left, right);
 }
 
 static bool continues_staging(const append_job *job, const dp_batch_group *group)
@@ -467,17 +163,18 @@ static dp_status take_known(append_job *job, const dp_batch_group *group, const 
 {
     uint64_t line = group->commit.line_number;
     if (!plan->found) {
-        return conflict(job, "transaction_differs", line,
-                        "no transaction is stored that ends here, but later ones are");
+        return append_conflict(job, "transaction_differs", line,
+                               "no transaction is stored that ends here, but later ones are");
     }
     if (!same_text(plan->row.transaction_id, group->transaction_id) ||
         plan->row.event_count != group->commit.count) {
-        return conflict(job, "transaction_differs", line, "another transaction is stored that ends here");
+        return append_conflict(job, "transaction_differs", line,
+                               "another transaction is stored that ends here");
     }
-    dp_status status = compare_stored(job, group, plan->row.first_number, different_events(job, group),
-                                      "transaction_differs");
+    dp_status status = append_compare_stored(job, group, plan->row.first_number,
+                                             append_different_events(job, group), "transaction_differs");
     if (status != DP_STATUS_OK || !continues_staging(job, group)) return status;
-    status = compare_staging(job, &plan->row, line);
+    status = append_compare_staging(job, &plan->row, line);
     return status == DP_STATUS_OK ? drop_staging(job) : status;
 }
 
@@ -500,7 +197,7 @@ static dp_status take_repeated(append_job *job, size_t index)
         }
         if (same) return DP_STATUS_OK;
     }
-    return conflict(job, "transaction_differs", group->commit.line_number, fault);
+    return append_conflict(job, "transaction_differs", group->commit.line_number, fault);
 }
 
 static dp_status reserve(append_job *job)
@@ -517,7 +214,7 @@ static void add_run(append_job *job, int64_t number, size_t first, size_t count)
 {
     if (count == 0) return;
     dp_event_run *last = job->run_count == 0 ? NULL : &job->runs[job->run_count - 1];
-    const dp_event *events = event_at(job, first);
+    const dp_event *events = append_event_at(job, first);
     if (last != NULL && last->events + last->count == events &&
         last->first_number + (int64_t)last->count == number) {
         last->count += count;
@@ -535,13 +232,13 @@ static dp_status add_events(append_job *job, const dp_batch_group *group, int64_
     size_t run_start = 0;
     size_t run_length = 0;
     for (size_t i = group->first_event; i < group->first_event + group->event_count; i++) {
-        const dp_event *event = event_at(job, i);
+        const dp_event *event = append_event_at(job, i);
         if (job->first_of[i] < group->first_event) {
-            return conflict(job, "transaction_differs", event->line_number,
-                            "the event was sent in an earlier transaction of the batch");
+            return append_conflict(job, "transaction_differs", event->line_number,
+                                   "the event was sent in an earlier transaction of the batch");
         }
-        if (repeats_in_group(job, group, i) || event->ordinal < from) {
-            add_run(job, transaction_number + (int64_t)event_at(job, run_start)->ordinal, run_start,
+        if (append_repeats_in_group(job, group, i) || event->ordinal < from) {
+            add_run(job, transaction_number + (int64_t)append_event_at(job, run_start)->ordinal, run_start,
                     run_length);
             run_length = 0;
             continue;
@@ -549,7 +246,8 @@ static dp_status add_events(append_job *job, const dp_batch_group *group, int64_
         if (run_length == 0) run_start = i;
         run_length++;
     }
-    add_run(job, transaction_number + (int64_t)event_at(job, run_start)->ordinal, run_start, run_length);
+    add_run(job, transaction_number + (int64_t)append_event_at(job, run_start)->ordinal, run_start,
+            run_length);
     return DP_STATUS_OK;
 }
 
@@ -574,15 +272,17 @@ static dp_status continue_transaction(append_job *job, const dp_batch_group *gro
 {
     dp_stream *stream = job->stream;
     bool has_events = group->event_count > 0;
-    uint64_t first = has_events ? event_at(job, group->first_event)->ordinal : group->commit.count;
-    uint64_t line = has_events ? event_at(job, group->first_event)->line_number : group->commit.line_number;
+    uint64_t first = has_events ? append_event_at(job, group->first_event)->ordinal : group->commit.count;
+    uint64_t line =
+        has_events ? append_event_at(job, group->first_event)->line_number : group->commit.line_number;
     if (!continues_staging(job, group) || first > stream->staged_count) {
-        return conflict(job, "ordinal_gap", line, "the rows of the transaction before this one are missing");
+        return append_conflict(job, "ordinal_gap", line,
+                               "the rows of the transaction before this one are missing");
     }
     if (!has_events) return DP_STATUS_OK;
-    uint64_t different = different_events(job, group);
+    uint64_t different = append_different_events(job, group);
     uint64_t overlap = stream->staged_count - first < different ? stream->staged_count - first : different;
-    dp_status status = compare_stored(job, group, stream->staged_first_number, overlap, "ordinal_gap");
+    dp_status status = append_compare_stored(job, group, stream->staged_first_number, overlap, "ordinal_gap");
     if (status == DP_STATUS_OK) {
         status = add_events(job, group, stream->staged_first_number, stream->staged_count);
     }
@@ -592,7 +292,7 @@ static dp_status continue_transaction(append_job *job, const dp_batch_group *gro
 
 static bool begins_at_zero(const append_job *job, const dp_batch_group *group)
 {
-    return group->event_count > 0 && event_at(job, group->first_event)->ordinal == 0;
+    return group->event_count > 0 && append_event_at(job, group->first_event)->ordinal == 0;
 }
 
 static void add_transaction(append_job *job, const dp_batch_group *group, int64_t first_number)
@@ -619,8 +319,8 @@ static dp_status finish_staged(append_job *job, const dp_batch_group *group)
 {
     dp_stream *stream = job->stream;
     if (group->commit.count != stream->staged_count) {
-        return conflict(job, "transaction_differs", group->commit.line_number,
-                        "the commit line's count is not the number of rows sent before");
+        return append_conflict(job, "transaction_differs", group->commit.line_number,
+                               "the commit line's count is not the number of rows sent before");
     }
     add_transaction(job, group, stream->staged_first_number);
     stream->next_event_number = stream->staged_first_number + (int64_t)stream->staged_count;
@@ -660,7 +360,7 @@ static dp_status take_staged(append_job *job, const dp_batch_group *group)
     stream->has_staged = true;
     stream->staged_transaction_id = group->transaction_id;
     stream->staged_first_number = first_number;
-    stream->staged_count = different_events(job, group);
+    stream->staged_count = append_different_events(job, group);
     job->next_number = first_number + (int64_t)DP_JOURNAL_MAX_TRANSACTION_ROWS;
     stream->next_event_number = job->next_number;
     return DP_STATUS_OK;
@@ -678,8 +378,8 @@ static dp_status take_empty(append_job *job, size_t index)
                    dp_position_compare(groups[g].end_position, group->end_position) == 0;
     }
     if (!has_rows) return DP_STATUS_OK;
-    return conflict(job, "transaction_differs", group->commit.line_number,
-                    "the commit line's count is not the number of rows sent before");
+    return append_conflict(job, "transaction_differs", group->commit.line_number,
+                           "the commit line's count is not the number of rows sent before");
 }
 
 static dp_status take_group(append_job *job, size_t index)
@@ -715,7 +415,7 @@ static dp_status prepare(append_job *job)
     job->runs = dp_arena_alloc(arena, (groups + (size_t)ids.duplicate_count + 1) * sizeof *job->runs);
     if (job->runs == NULL) return dp_error_no_memory(job->error, "a batch");
     plan_groups(job);
-    return find_known(job);
+    return append_find_known(job);
 }
 
 /* The offset the sender says it has stored; only ever forward. */
