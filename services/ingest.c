@@ -282,10 +282,28 @@ static dp_status look_up_or_store(const ingest_job *job, dp_store *store, bool *
     return status;
 }
 
+/* What the driver presumed of the stream was wrong, since another server has written it. */
+static bool is_presumed_wrong(dp_status status, const dp_error *error)
+{
+    return status == DP_STATUS_BUSY && strcmp(error->code, DP_STORE_PRESUMED_WRONG) == 0;
+}
+
+/* A batch may only be refused for what its stream is really like. */
+static dp_status confirm_refusal(dp_store *store, dp_status refusal, dp_error *error)
+{
+    dp_error other = DP_ERROR_INIT;
+    if (store->driver->stream_confirm == NULL) return refusal;
+    dp_status status = store->driver->stream_confirm(store, &other);
+    if (!is_presumed_wrong(status, &other)) return refusal;
+    *error = other;
+    return status;
+}
+
 static dp_status end_transaction(const ingest_job *job, dp_store *store, dp_error *error)
 {
     bool answered = false;
     dp_status status = look_up_or_store(job, store, &answered, error);
+    if (status != DP_STATUS_OK) status = confirm_refusal(store, status, error);
     if (status != DP_STATUS_OK || answered) {
         store->driver->rollback(store);
         return status;
@@ -302,12 +320,17 @@ static dp_status end_transaction(const ingest_job *job, dp_store *store, dp_erro
 static void ingest_batch(ingest_job *job)
 {
     begin_late(job);
-    dp_status status = job->begun;
-    if (status == DP_STATUS_OK) {
+    if (job->begun == DP_STATUS_OK) {
         job->now_us = dp_clock_wall_us();
-        status = end_transaction(job, job->writer->store, &job->error);
-        give_back(job, status);
+        job->begun = end_transaction(job, job->writer->store, &job->error);
     }
+    if (is_presumed_wrong(job->begun, &job->error)) {
+        dp_error_clear(&job->error);
+        begin(job, &job->batch->header);
+        if (job->begun == DP_STATUS_OK) job->begun = end_transaction(job, job->writer->store, &job->error);
+    }
+    dp_status status = job->begun;
+    give_back(job, status);
     if (status != DP_STATUS_OK) journal_reply_failure(job->reply, status, &job->error);
 }
 

@@ -8,6 +8,7 @@
 
 #define MINIMUM_SERVER_VERSION 130000 /* pg_current_xact_id, pg_xact_status with xid8 */
 #define SCRATCH_MAX_BYTES      (64u << 20)
+#define MEMORY_MAX_BYTES       (64u << 10)
 #define ROWS_MAX_BYTES         (1u << 30)
 
 /* --- the DSN ----------------------------------------------------------------------------------------------
@@ -252,6 +253,7 @@ dp_status dp_pg_open(const char *target, const dp_store_options *options, dp_sto
     session->base.driver = &dp_store_postgres;
     session->scratch = (dp_buffer)DP_BUFFER_INIT(SCRATCH_MAX_BYTES);
     session->rows = (dp_buffer)DP_BUFFER_INIT(ROWS_MAX_BYTES);
+    session->memory.texts = (dp_buffer)DP_BUFFER_INIT(MEMORY_MAX_BYTES);
     session->read_only = options->read_only;
     session->busy_timeout_ms = options->busy_timeout_ms == 0 ? 5000 : options->busy_timeout_ms;
     strcpy(session->schema, DP_STATE_DEFAULT_OFFSET_SCHEMA);
@@ -273,6 +275,7 @@ void dp_pg_close(dp_store *store)
     dp_pg_disconnect(session);
     dp_buffer_release(&session->scratch);
     dp_buffer_release(&session->rows);
+    dp_buffer_release(&session->memory.texts);
     free(session->conninfo);
     free(session);
 }

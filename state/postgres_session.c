@@ -1,6 +1,7 @@
 #include <poll.h>
 
 #include "base/clock.h"
+#include "state/postgres_memory.h"
 #include "state/postgres_session.h"
 
 #define RESOLVE_PAUSE_MS  50
@@ -91,6 +92,24 @@ static bool succeeded(const PGresult *result)
     return status == PGRES_COMMAND_OK || status == PGRES_TUPLES_OK;
 }
 
+/* A claim fails when the row is no longer what it was; a receipt that another stream of the pipeline has made
+ * meanwhile is found out by its key. */
+static bool disproves_presumption(const dp_pg_session *session, const struct dp_pg_pending *pending,
+                                  const PGresult *result)
+{
+    const char *sqlstate = PQresultErrorField(result, PG_DIAG_SQLSTATE);
+    if (!session->presumed || sqlstate == NULL) return false;
+    if (pending->statement == DP_PG_STREAM_CLAIM) return strcmp(sqlstate, "22P02") == 0;
+    return pending->statement == DP_PG_RECEIPT_INSERT && strcmp(sqlstate, "23505") == 0;
+}
+
+static dp_status fail_presumption(dp_pg_session *session, dp_error *error)
+{
+    dp_pg_memory_forget(session);
+    return dp_error_set_code(error, DP_STATUS_BUSY, DP_STORE_PRESUMED_WRONG,
+                             "state database: the stream was written elsewhere meanwhile");
+}
+
 /* Takes one answer; the first error is kept, and those of the statements that were skipped after it are not.
  */
 static dp_status take_answer(dp_pg_session *session, const struct dp_pg_pending *pending, PGresult **wanted,
@@ -99,12 +118,17 @@ static dp_status take_answer(dp_pg_session *session, const struct dp_pg_pending 
     PGresult *result = next_answer(session);
     if (!succeeded(result)) {
         if (pending->answer == DP_PG_ANSWER_PREPARED) session->prepared[pending->statement] = false;
-        bool skipped = PQresultStatus(result) == PGRES_PIPELINE_ABORTED;
-        dp_status status = skipped ? DP_STATUS_INTERNAL : dp_pg_fail(session, result, error);
+        dp_status status = DP_STATUS_INTERNAL;
+        if (disproves_presumption(session, pending, result)) {
+            status = fail_presumption(session, error);
+        } else if (PQresultStatus(result) != PGRES_PIPELINE_ABORTED) {
+            status = dp_pg_fail(session, result, error);
+        }
         PQclear(result);
         return status;
     }
-    if (pending->answer == DP_PG_ANSWER_XID) dp_pg_take_xid(session, result, 0);
+    bool tells_xid = pending->answer == DP_PG_ANSWER_XID || pending->statement == DP_PG_STREAM_CLAIM;
+    if (tells_xid) dp_pg_take_xid(session, result, 0);
     if (pending->answer == DP_PG_ANSWER_WANTED && wanted != NULL) {
         PQclear(*wanted);
         *wanted = result;
@@ -196,9 +220,10 @@ static dp_status send_statement(dp_pg_session *session, dp_pg_statement statemen
 /* A write transaction has to know its id before its COMMIT is sent. Locking a stream tells it, too. */
 static dp_status ask_xid(dp_pg_session *session, dp_pg_statement statement, dp_error *error)
 {
-    if (!session->in_transaction || !session->writing || session->xid_asked) return DP_STATUS_OK;
+    if (!session->in_transaction || !session->writing || session->xid_asked || statement == DP_PG_COMMIT)
+        return DP_STATUS_OK;
     session->xid_asked = true;
-    if (statement == DP_PG_STREAM_LOCK) return DP_STATUS_OK;
+    if (statement == DP_PG_STREAM_LOCK || statement == DP_PG_STREAM_CLAIM) return DP_STATUS_OK;
     return send_statement(session, DP_PG_XID, NULL, DP_PG_ANSWER_XID, error);
 }
 
@@ -226,21 +251,16 @@ static dp_status send_statement(dp_pg_session *session, dp_pg_statement statemen
     return DP_STATUS_OK;
 }
 
-static dp_status send_text(dp_pg_session *session, const char *sql, dp_pg_answer answer, dp_error *error)
-{
-    dp_status status = enter_pipeline(session, error);
-    if (status != DP_STATUS_OK) return status;
-    if (PQsendQueryParams(session->connection, sql, 0, NULL, NULL, NULL, NULL, 1) != 1)
-        return lost(session, error);
-    add_pending(session, answer, DP_PG_STATEMENT_COUNT);
-    return DP_STATUS_OK;
-}
-
 /* Inside a transaction a connection is never replaced: what was written on it is gone. */
 static dp_status require_connection(dp_pg_session *session, dp_error *error)
 {
     if (!session->in_transaction) return dp_pg_ensure_connected(session, error);
     return session->connection == NULL ? lost(session, error) : DP_STATUS_OK;
+}
+
+dp_status dp_pg_hurry(dp_pg_session *session, dp_error *error)
+{
+    return PQflush(session->connection) < 0 ? lost(session, error) : DP_STATUS_OK;
 }
 
 dp_status dp_pg_flush(dp_pg_session *session, dp_error *error)
@@ -412,9 +432,6 @@ dp_status dp_pg_copy_end(dp_pg_session *session, dp_status so_far, dp_error *err
 /* --- transactions
  * ------------------------------------------------------------------------------------------- */
 
-static const char begin_write[] = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE";
-static const char begin_read[] = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
-
 /* Nothing is waited for here: the first statement of the transaction brings the answer. */
 dp_status dp_pg_begin(dp_store *store, bool write, dp_error *error)
 {
@@ -425,7 +442,8 @@ dp_status dp_pg_begin(dp_store *store, bool write, dp_error *error)
     }
     dp_status status = dp_pg_ensure_connected(session, error);
     if (status == DP_STATUS_OK)
-        status = send_text(session, write ? begin_write : begin_read, DP_PG_ANSWER_CHECKED, error);
+        status = send_statement(session, write ? DP_PG_BEGIN_WRITE : DP_PG_BEGIN_READ, NULL,
+                                DP_PG_ANSWER_CHECKED, error);
     if (status != DP_STATUS_OK) return status;
     session->in_transaction = true;
     session->writing = write;
@@ -433,6 +451,7 @@ dp_status dp_pg_begin(dp_store *store, bool write, dp_error *error)
     session->xid_asked = false;
     session->marked_stream_id = 0;
     session->open_stream_id = 0;
+    session->opened_marker[0] = '\0';
     if (write) {
         dp_uuid_v4(session->marker);
     } else { /* before the snapshot: what is read then is not dropped */
@@ -448,6 +467,9 @@ static void end_transaction(dp_pg_session *session)
     PQclear(session->found_receipt);
     session->found_receipt = NULL;
     session->expecting = false;
+    session->presumed = false;
+    session->receipt_presumed = false;
+    dp_pg_memory_rolled_back(session);
     if (session->unusable) dp_pg_disconnect(session);
 }
 
@@ -481,6 +503,21 @@ static bool marker_is_there(dp_pg_session *session, int64_t stream_id, const cha
     return found;
 }
 
+/* Takes the marker away on which the lost transaction relied: where that succeeds it has ended without a
+ * trace, or will fail at its claim. */
+static outcome take_marker_away(dp_pg_session *session, const char *own_marker)
+{
+    dp_error ignored = DP_ERROR_INIT;
+    dp_pg_params params = {.count = 0};
+    uint64_t count = 0;
+    dp_pg_add_i64(&params, session->marked_stream_id);
+    dp_pg_add_text(&params, dp_slice_of_text(session->opened_marker));
+    dp_pg_add_text(&params, dp_slice_of_text(own_marker));
+    if (dp_pg_change(session, DP_PG_MARKER_REPLACE, &params, &count, &ignored) != DP_STATUS_OK)
+        return OUTCOME_PENDING;
+    return count == 1 ? OUTCOME_ABORTED : OUTCOME_UNKNOWN;
+}
+
 /* A marker that is there proves the COMMIT, "aborted" and an id that was never given out disprove it. The
  * word "committed" alone proves nothing: after a crash PostgreSQL may give the id of a transaction that left
  * no trace to another one. */
@@ -507,10 +544,13 @@ static dp_status resolve_commit(dp_pg_session *session, dp_error *error)
 {
     int64_t deadline_us = dp_clock_monotonic_us() + (int64_t)session->busy_timeout_ms * 1000;
     outcome answer = OUTCOME_PENDING;
+    char own_marker[DP_UUID_TEXT_BYTES];
+    bool by_marker = session->marked_stream_id != 0 && session->opened_marker[0] != '\0';
+    dp_uuid_v4(own_marker);
     dp_pg_disconnect(session);
     end_transaction(session);
-    while (session->xid[0] != '\0') {
-        answer = ask_outcome(session, session->xid);
+    while (by_marker || session->xid[0] != '\0') {
+        answer = by_marker ? take_marker_away(session, own_marker) : ask_outcome(session, session->xid);
         if (answer != OUTCOME_PENDING || dp_clock_monotonic_us() >= deadline_us) break;
         dp_clock_sleep_ms(RESOLVE_PAUSE_MS);
     }
@@ -535,7 +575,8 @@ dp_status dp_pg_commit(dp_store *store, dp_error *error)
     if (!session->in_transaction) return dp_error_set(error, DP_STATUS_INTERNAL, "no transaction is open");
     dp_error first = DP_ERROR_INIT;
     dp_status status = session->connection == NULL || session->unusable ? lost(session, error) : DP_STATUS_OK;
-    if (status == DP_STATUS_OK) status = send_text(session, "COMMIT", DP_PG_ANSWER_WANTED, error);
+    if (status == DP_STATUS_OK)
+        status = send_statement(session, DP_PG_COMMIT, NULL, DP_PG_ANSWER_WANTED, error);
     if (status != DP_STATUS_OK) {
         dp_pg_rollback(store);
         return status;
@@ -550,6 +591,7 @@ dp_status dp_pg_commit(dp_store *store, dp_error *error)
     }
     PQclear(result);
     if (status == DP_STATUS_OK) {
+        dp_pg_memory_committed(session);
         end_transaction(session);
         return DP_STATUS_OK;
     }

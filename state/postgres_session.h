@@ -1,8 +1,8 @@
 /* One PostgreSQL connection of the state driver: statements, transactions, errors, reconnecting.
  *
- * Internal to the driver: postgres_session.c, postgres_connect.c, postgres_store.c and postgres_records.c are
- * the only files that see libpq. Statements that are queued travel with the next one that is waited for, in
- * libpq's pipeline mode, so that a batch costs few round trips; their errors come with it.
+ * Internal to the driver: its files postgres_*.c are the only ones that see libpq. Statements that are queued
+ * travel with the next one that is waited for, in libpq's pipeline mode, so that a batch costs few round
+ * trips; their errors come with it.
  *
  * A connection that was lost is made again when the next transaction begins, never inside one. Whether a
  * COMMIT was done whose answer never came is read back from the database (docs/state-postgres.md). Threads
@@ -31,6 +31,18 @@ typedef enum dp_pg_answer {
     DP_PG_ANSWER_WANTED    /* goes to the caller */
 } dp_pg_answer;
 
+/* A stream as this connection saved it last: what the next batch of it presumes (decision 25). */
+typedef struct dp_pg_memory {
+    bool valid;       /* it was committed so */
+    bool saved;       /* it is being saved so by the transaction that is open */
+    bool proven;      /* when it was opened last, it was as this connection had left it */
+    dp_stream stream; /* its texts are in `texts` */
+    dp_buffer texts;
+    int64_t partitioned_below;
+    char marker[DP_UUID_TEXT_BYTES];
+    uint32_t xmin; /* changes also when somebody writes the row by hand */
+} dp_pg_memory;
+
 typedef struct dp_pg_session {
     dp_store base;
     PGconn *connection; /* NULL: to be made when it is needed */
@@ -50,17 +62,21 @@ typedef struct dp_pg_session {
         dp_pg_answer answer;
         dp_pg_statement statement; /* PREPARED only */
     } pending[DP_PG_MAX_PENDING];
-    char xid[24];                    /* of the write transaction; empty while unknown */
-    bool xid_asked;                  /* it is known or comes with an answer */
-    char marker[DP_UUID_TEXT_BYTES]; /* what this write transaction leaves in the stream it saves */
-    int64_t marked_stream_id;        /* the stream that has been saved; 0: none */
-    int64_t open_stream_id;          /* the stream that was locked last in this transaction; 0: none */
-    int64_t partitioned_below;       /* its numbers below have a partition */
-    PGresult *kept;                  /* of the statement queued with DP_PG_ANSWER_KEPT, until it is taken */
-    bool expecting;          /* a stream is being locked and a receipt read, for stream_open to take */
-    PGresult *found_receipt; /* what was read so; until receipt_find or the transaction's end */
-    dp_buffer scratch;       /* the texts of statements */
-    dp_buffer rows;          /* what is being written: arrays, or the next piece of a COPY */
+    char xid[24];                           /* of the write transaction; empty while unknown */
+    bool xid_asked;                         /* it is known or comes with an answer */
+    char marker[DP_UUID_TEXT_BYTES];        /* what this write transaction leaves in the stream it saves */
+    int64_t marked_stream_id;               /* the stream that has been saved; 0: none */
+    char opened_marker[DP_UUID_TEXT_BYTES]; /* what the stream opened last had before; empty: none */
+    dp_pg_memory memory;
+    bool presumed;          /* in this transaction the stream is taken as remembered; the claim is queued */
+    bool receipt_presumed;  /* and the receipt, until it is asked for, as not there */
+    int64_t open_stream_id; /* the stream that was locked last in this transaction; 0: none */
+    int64_t partitioned_below; /* its numbers below have a partition */
+    PGresult *kept;            /* of the statement queued with DP_PG_ANSWER_KEPT, until it is taken */
+    bool expecting;            /* a stream is being locked and a receipt read, for stream_open to take */
+    PGresult *found_receipt;   /* what was read so; until receipt_find or the transaction's end */
+    dp_buffer scratch;         /* the texts of statements */
+    dp_buffer rows;            /* what is being written: arrays, or the next piece of a COPY */
 } dp_pg_session;
 
 static inline dp_pg_session *dp_pg_session_of(dp_store *store)
@@ -83,6 +99,7 @@ void dp_pg_add_text(dp_pg_params *params, dp_slice text); /* data NULL: NULL */
 void dp_pg_add_bytes(dp_pg_params *params, const void *bytes, size_t length);
 void dp_pg_add_position(dp_pg_params *params, bool present, const dp_position *position);
 void dp_pg_add_i64(dp_pg_params *params, int64_t value);
+void dp_pg_add_u32(dp_pg_params *params, uint32_t value);
 void dp_pg_add_i16(dp_pg_params *params, int16_t value);
 void dp_pg_add_null(dp_pg_params *params);
 void dp_pg_add_bool(dp_pg_params *params, bool value);
@@ -147,6 +164,8 @@ dp_status dp_pg_finish(dp_pg_session *session, PGresult **result, dp_error *erro
 /* As dp_pg_run; *count is the number of rows it changed. */
 dp_status dp_pg_change(dp_pg_session *session, dp_pg_statement statement, const dp_pg_params *params,
                        uint64_t *count, dp_error *error);
+/* Sends what is queued on its way without waiting for anything. */
+dp_status dp_pg_hurry(dp_pg_session *session, dp_error *error);
 /* Waits for everything that is queued. */
 dp_status dp_pg_flush(dp_pg_session *session, dp_error *error);
 /* Runs a script of any number of statements. */

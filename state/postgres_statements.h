@@ -36,9 +36,14 @@
 
 /* X(name, sql) */
 #define DP_PG_STATEMENT_LIST(X)                                                                              \
+    X(BEGIN_WRITE, "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE")                                        \
+    X(BEGIN_READ, "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")                                         \
+    X(COMMIT, "COMMIT")                                                                                      \
     X(XID, "SELECT pg_current_xact_id()::text")                                                              \
     X(XACT_STATUS, "SELECT pg_xact_status($1::text::xid8)")                                                  \
     X(MARKER_FIND, "SELECT 1 FROM dpone_stream WHERE stream_id = $1::bigint AND commit_marker = $2::text")   \
+    X(MARKER_REPLACE, "UPDATE dpone_stream SET commit_marker = $3::text WHERE stream_id = $1::bigint AND "   \
+                      "commit_marker IN ($2::text, $3::text)")                                               \
     X(ADVISORY_LOCK, "SELECT pg_advisory_xact_lock(hashtextextended($1::text, 0))")                          \
     X(SCHEMA_EXISTS, "SELECT 1 FROM pg_namespace WHERE nspname = $1::text")                                  \
     X(MIGRATION_TABLE, "SELECT has_schema_privilege(n.oid, 'USAGE') FROM pg_class c JOIN pg_namespace n "    \
@@ -50,8 +55,16 @@
     X(MIGRATION_INSERT, "INSERT INTO dpone_migration (version, name, checksum, applied_at_us) "              \
                         "VALUES ($1::bigint, $2::text, $3::text, $4::bigint)")                               \
     X(STREAM_LOCK, "SELECT " DP_PG_STREAM_COLUMNS                                                            \
-                   ", pg_current_xact_id()::text FROM dpone_stream WHERE pipeline = $1::text AND "           \
-                   "source = $2::text AND backend = $3::text FOR UPDATE")                                    \
+                   ", pg_current_xact_id()::text, commit_marker, xmin FROM dpone_stream WHERE "              \
+                   "pipeline = $1::text AND source = $2::text AND backend = $3::text FOR UPDATE")            \
+    /* Locks a row that is known already, or fails: the cast is what does. */                                \
+    X(STREAM_CLAIM,                                                                                          \
+      "SELECT pg_current_xact_id()::text, CASE count(*) WHEN 1 THEN 0 ELSE ('claimed ' || count(*) "         \
+      "|| ' streams for dpone: it was written elsewhere, or the receipt is there; the batch is begun "       \
+      "again')::integer END "                                                                                \
+      "FROM (SELECT FROM dpone_stream WHERE stream_id = $1::bigint AND commit_marker = $2::text AND "        \
+      "xmin = $3::xid AND NOT EXISTS (SELECT FROM dpone_receipt WHERE pipeline = $4::text AND "              \
+      "source = $5::text AND identity = $6::text AND idempotency_key = $7::text) FOR UPDATE) AS claimed")    \
     X(STREAM_INSERT, "INSERT INTO dpone_stream (pipeline, source, backend, identity, created_at_us, "        \
                      "updated_at_us) "                                                                       \
                      "VALUES ($1::text, $2::text, $3::text, $4::text, $5::bigint, $5::bigint) "              \
@@ -68,6 +81,9 @@
       "transaction_count = $10::bigint, event_count = $11::bigint, settings = $12::text, "                   \
       "updated_at_us = $13::bigint, commit_marker = $14::text, partitioned_below = "                         \
       "greatest(partitioned_below, $15::bigint) WHERE stream_id = $1::bigint")                               \
+    X(TRANSACTION_INSERT, "INSERT INTO dpone_transaction (stream_id, " DP_PG_TRANSACTION_COLUMNS ") "        \
+                          "VALUES ($1::bigint, $2::bytea, $3::text, $4::bigint, $5::bigint, $6::bigint, "    \
+                          "$7::bigint)")                                                                     \
     X(TRANSACTIONS_INSERT,                                                                                   \
       "INSERT INTO dpone_transaction (stream_id, " DP_PG_TRANSACTION_COLUMNS ") SELECT $1::bigint, * "       \
       "FROM unnest($2::bytea[], $3::text[], $4::bigint[], $5::bigint[], $6::bigint[], $7::bigint[])")        \

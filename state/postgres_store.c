@@ -1,11 +1,14 @@
 /* The PostgreSQL driver's table of functions, and its streams, transactions and receipts. */
 #include "state/migrations.h"
 #include "state/postgres_events.h"
+#include "state/postgres_memory.h"
 #include "state/postgres_records.h"
 
 #define TRANSACTIONS_PAGE         1000
 #define STREAM_PARTITIONED_COLUMN 18
-#define STREAM_XID_COLUMN         19 /* of STREAM_LOCK */
+#define STREAM_XID_COLUMN         19 /* of STREAM_LOCK, and the next two */
+#define STREAM_MARKER_COLUMN      20
+#define STREAM_XMIN_COLUMN        21
 #define LARGEST_NUMBER            (INT64_C(1) << 62)
 
 /* --- streams ----------------------------------------------------------------------------------------------
@@ -95,11 +98,26 @@ static void add_receipt_key(dp_pg_params *params, const dp_receipt_row *receipt)
     dp_pg_add_text(params, receipt->idempotency_key);
 }
 
+/* The claim travels ahead of what the batch writes; its answer comes with the first that is waited for, which
+ * may be that of the COMMIT. */
+static dp_status claim_stream(dp_pg_session *session, const dp_receipt_row *receipt, dp_error *error)
+{
+    dp_pg_params params = {.count = 0};
+    dp_pg_memory_add_claim(session, &params);
+    add_receipt_key(&params, receipt);
+    dp_status status = dp_pg_queue(session, DP_PG_STREAM_CLAIM, &params, error);
+    if (status == DP_STATUS_OK) status = dp_pg_hurry(session, error);
+    session->presumed = true;
+    session->receipt_presumed = true;
+    return status;
+}
+
 /* Both travel together. Each statement has a snapshot of its own, so the receipt is read as of the lock. */
 static dp_status stream_expect(dp_store *store, const dp_stream_key *key, const dp_receipt_row *receipt,
                                dp_error *error)
 {
     dp_pg_session *session = dp_pg_session_of(store);
+    if (dp_pg_memory_may_presume(session, key)) return claim_stream(session, receipt, error);
     dp_pg_params stream_params = {.count = 0};
     dp_pg_params receipt_params = {.count = 0};
     add_key(&stream_params, key);
@@ -108,6 +126,12 @@ static dp_status stream_expect(dp_store *store, const dp_stream_key *key, const 
     if (status == DP_STATUS_OK) status = dp_pg_start(session, DP_PG_RECEIPT_FIND, &receipt_params, error);
     if (status == DP_STATUS_OK) session->expecting = true;
     return status;
+}
+
+static dp_status stream_confirm(dp_store *store, dp_error *error)
+{
+    dp_pg_session *session = dp_pg_session_of(store);
+    return session->presumed ? dp_pg_flush(session, error) : DP_STATUS_OK;
 }
 
 /* What stream_expect has asked for. */
@@ -137,10 +161,42 @@ static dp_status lock_stream(dp_pg_session *session, const dp_pg_params *key, PG
     return status;
 }
 
+static void set_opened_marker(dp_pg_session *session, dp_slice marker)
+{
+    bool fits = marker.length < sizeof session->opened_marker;
+    size_t length = fits ? marker.length : 0;
+    if (length > 0) memcpy(session->opened_marker, marker.data, length);
+    session->opened_marker[length] = '\0';
+}
+
+static dp_status open_presumed(dp_pg_session *session, dp_arena *arena, dp_stream *stream, dp_error *error)
+{
+    dp_status status = dp_pg_memory_recall(session, arena, stream, error);
+    if (status != DP_STATUS_OK) return status;
+    session->open_stream_id = stream->stream_id;
+    session->partitioned_below = session->memory.partitioned_below;
+    set_opened_marker(session, dp_slice_of_text(session->memory.marker));
+    return DP_STATUS_OK;
+}
+
+/* What the lock told of the row beside the stream itself. */
+static void note_opened(dp_pg_session *session, const PGresult *result)
+{
+    if (PQntuples(result) == 0) return;
+    dp_slice marker = dp_pg_get_slice(result, 0, STREAM_MARKER_COLUMN);
+    session->open_stream_id = dp_pg_get_i64(result, 0, 0);
+    session->partitioned_below = dp_pg_get_i64(result, 0, STREAM_PARTITIONED_COLUMN);
+    set_opened_marker(session, marker);
+    dp_pg_memory_compare(session, session->open_stream_id, marker,
+                         (uint32_t)dp_pg_get_i64(result, 0, STREAM_XMIN_COLUMN));
+}
+
 static dp_status stream_open(dp_store *store, const dp_stream_key *key, dp_identity_kind identity,
                              int64_t now_us, dp_arena *arena, dp_stream *stream, dp_error *error)
 {
     dp_pg_session *session = dp_pg_session_of(store);
+    if (session->presumed && session->open_stream_id == 0)
+        return open_presumed(session, arena, stream, error);
     dp_pg_params params = {.count = 0};
     PGresult *result = NULL;
     add_key(&params, key);
@@ -152,13 +208,8 @@ static dp_status stream_open(dp_store *store, const dp_stream_key *key, dp_ident
         if (status == DP_STATUS_OK) status = lock_stream(session, &params, &result, error);
     }
     if (status != DP_STATUS_OK) return status;
-    int64_t partitioned_below =
-        PQntuples(result) == 0 ? 0 : dp_pg_get_i64(result, 0, STREAM_PARTITIONED_COLUMN);
-    status = keep_stream(result, arena, stream, error);
-    if (status != DP_STATUS_OK) return status;
-    session->open_stream_id = stream->stream_id;
-    session->partitioned_below = partitioned_below;
-    return DP_STATUS_OK;
+    note_opened(session, result);
+    return keep_stream(result, arena, stream, error);
 }
 
 static dp_status stream_find(dp_store *store, const dp_stream_key *key, dp_arena *arena, dp_stream *stream,
@@ -207,10 +258,13 @@ static dp_status stream_save(dp_store *store, const dp_stream *stream, dp_error 
     dp_pg_add_i64(&params, stream->updated_at_us);
     dp_pg_add_text(&params,
                    session->in_transaction ? dp_slice_of_text(session->marker) : (dp_slice){NULL, 0});
-    dp_pg_add_i64(&params, session->open_stream_id == stream->stream_id ? session->partitioned_below : 0);
+    int64_t partitioned_below = session->open_stream_id == stream->stream_id ? session->partitioned_below : 0;
+    dp_pg_add_i64(&params, partitioned_below);
     dp_status status = dp_pg_queue(session, DP_PG_STREAM_SAVE, &params, error);
-    if (status == DP_STATUS_OK && session->in_transaction) session->marked_stream_id = stream->stream_id;
-    return status;
+    if (status != DP_STATUS_OK) return status;
+    if (session->in_transaction) session->marked_stream_id = stream->stream_id;
+    dp_pg_memory_save(session, stream, partitioned_below);
+    return DP_STATUS_OK;
 }
 
 /* The numbers are the stream's own, and the row that holds the next one is locked. */
@@ -264,6 +318,25 @@ static void put_transaction_column(dp_buffer *out, const dp_transaction_row *row
     }
 }
 
+/* Setting up six arrays costs more than a single row. */
+static dp_status transaction_insert(dp_pg_session *session, int64_t stream_id, const dp_transaction_row *row,
+                                    dp_error *error)
+{
+    dp_pg_params params = {.count = 0};
+    dp_pg_add_i64(&params, stream_id);
+    dp_pg_add_position(&params, true, &row->end_position);
+    dp_pg_add_text(&params, row->transaction_id);
+    if (row->has_committed_at) {
+        dp_pg_add_i64(&params, row->committed_at_us);
+    } else {
+        dp_pg_add_null(&params);
+    }
+    dp_pg_add_i64(&params, row->stored_at_us);
+    dp_pg_add_i64(&params, row->first_number);
+    dp_pg_add_i64(&params, (int64_t)row->event_count);
+    return dp_pg_queue(session, DP_PG_TRANSACTION_INSERT, &params, error);
+}
+
 static dp_status transactions_insert(dp_store *store, int64_t stream_id, const dp_transaction_row *rows,
                                      size_t count, dp_error *error)
 {
@@ -273,6 +346,7 @@ static dp_status transactions_insert(dp_store *store, int64_t stream_id, const d
     dp_pg_params params = {.count = 0};
     size_t ends[COLUMN_COUNT];
     if (count == 0) return DP_STATUS_OK;
+    if (count == 1) return transaction_insert(session, stream_id, rows, error);
     dp_buffer_clear(arrays);
     for (int column = 0; column < COLUMN_COUNT; column++) {
         put_transaction_column(arrays, rows, count, column);
@@ -412,6 +486,10 @@ static dp_status receipt_find(dp_store *store, dp_receipt_row *receipt, dp_arena
     PGresult *result = session->found_receipt;
     dp_status status = DP_STATUS_OK;
     session->found_receipt = NULL;
+    if (session->receipt_presumed) {
+        session->receipt_presumed = false;
+        return DP_STATUS_NOT_FOUND;
+    }
     if (result == NULL) {
         add_receipt_key(&params, receipt);
         status = dp_pg_run(session, DP_PG_RECEIPT_FIND, &params, &result, error);
@@ -507,6 +585,7 @@ const dp_store_driver dp_store_postgres = {
     .migration_apply = dp_pg_migration_apply,
     .migration_done = dp_pg_migration_done,
     .stream_expect = stream_expect,
+    .stream_confirm = stream_confirm,
     .stream_open = stream_open,
     .stream_find = stream_find,
     .stream_list = stream_list,

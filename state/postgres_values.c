@@ -55,6 +55,13 @@ void dp_pg_add_i64(dp_pg_params *params, int64_t value)
     add(params, scalar, 8);
 }
 
+void dp_pg_add_u32(dp_pg_params *params, uint32_t value)
+{
+    char *scalar = params->scalars[params->count];
+    dp_pg_put_u32(scalar, value);
+    add(params, scalar, 4);
+}
+
 void dp_pg_add_i16(dp_pg_params *params, int16_t value)
 {
     char *scalar = params->scalars[params->count];

@@ -196,6 +196,8 @@ typedef struct dp_transaction_window {
     uint64_t limit; /* at most this many rows; 0: all */
 } dp_transaction_window;
 
+#define DP_STORE_PRESUMED_WRONG "stream_changed"
+
 /* --- the driver -------------------------------------------------------------------------------------------
  */
 
@@ -238,9 +240,16 @@ struct dp_store_driver {
 
     /* Streams. Optional. Inside a write transaction, before anything else is done in it: begins to lock the
      * stream and to read the receipt under that lock, while the caller does other work. stream_open of this
-     * key and receipt_find of this receipt MUST follow, or rollback. */
+     * key and receipt_find of this receipt MUST follow, or rollback. A driver MAY presume that the stream is
+     * as it saved it last and that there is no receipt, and have that checked by the database before all else
+     * the transaction does there. Where it was wrong, nothing is stored and a later call, at the latest
+     * commit, fails with BUSY and the code DP_STORE_PRESUMED_WRONG: begun again at once, nothing is presumed.
+     */
     dp_status (*stream_expect)(dp_store *store, const dp_stream_key *key, const dp_receipt_row *receipt,
                                dp_error *error);
+    /* Optional, beside stream_expect. OK unless the presumption is known to be wrong now. MUST be asked
+     * before a batch is refused for what the stream is like. */
+    dp_status (*stream_confirm)(dp_store *store, dp_error *error);
     /* Required. Inside a write transaction: finds the stream or creates it with this identity and
      * next_event_number 1, and locks it until the transaction ends, so that batches of one stream come one
      * after the other. The identity of a stream that exists is not compared here. */
