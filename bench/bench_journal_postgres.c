@@ -223,8 +223,7 @@ static void compare_all(ingestion *self, PGconn *connection, char **sizes)
     }
 }
 
-/* --- streams side by side
- * ----------------------------------------------------------------------------------- */
+/* --- streams side by side --- */
 
 typedef struct sender {
     ingestion ingestion;

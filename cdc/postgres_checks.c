@@ -59,8 +59,7 @@ dp_status dp_finding_of_error(const char *code, const dp_error *cause, const dp_
                              error);
 }
 
-/* --- checks that are one statement each: rows of message and fix
- * ------------------------------------------------------------ */
+/* --- checks that are one statement each: rows of message and fix --- */
 
 typedef enum check_need {
     NEEDS_NOTHING,
@@ -245,8 +244,7 @@ static dp_status run_statement(dp_postgres_session *session, size_t check, const
     return status;
 }
 
-/* --- the slot, judged as the source judges it
- * ----------------------------------------------------------------------------------- */
+/* --- the slot, judged as the source judges it --- */
 
 static dp_status judge_slot(const dp_postgres_slot *slot, const dp_postgres_server *server,
                             const dp_check_request *request, dp_plugin plugin, dp_error *cause)

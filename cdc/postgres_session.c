@@ -38,8 +38,7 @@ static const char session_settings[] =
     "client_min_messages=warning";
 
 /* libpq's message in one line, without the trailing newline; the password is never part of it. */
-static void set_from_text(dp_error *error, dp_status status, const char *code, const char *doing,
-                          const char *text)
+static dp_status remote_fault(dp_error *error, const char *code, const char *doing, const char *text)
 {
     dp_slice rest = dp_slice_trim(dp_slice_of_text(text == NULL ? "" : text));
     char line[512];
@@ -48,18 +47,16 @@ static void set_from_text(dp_error *error, dp_status status, const char *code, c
         line[i] = rest.data[i] == '\n' || rest.data[i] == '\t' ? ' ' : rest.data[i];
     }
     line[length] = '\0';
-    dp_error_set_code(error, status, code, "unable to %s: %s", doing, line);
+    dp_error_set_code(error, DP_STATUS_REMOTE, code, "unable to %s: %s", doing, line);
+    return DP_STATUS_REMOTE;
 }
 
 static dp_status lost(const dp_postgres_session *session, const char *doing, dp_error *error)
 {
-    set_from_text(error, DP_STATUS_REMOTE, "postgres.connection_lost", doing,
-                  PQerrorMessage(session->connection));
-    return DP_STATUS_REMOTE;
+    return remote_fault(error, "postgres.connection_lost", doing, PQerrorMessage(session->connection));
 }
 
-/* --- connecting
- * --------------------------------------------------------------------------------------------------- */
+/* --- connecting --- */
 
 typedef struct parameters {
     const char *names[MAX_PARAMETERS];
@@ -114,8 +111,7 @@ static dp_status explain_refusal(PGconn *connection, dp_error *error)
     bool is_role = strstr(text, "walsender") != NULL || strstr(text, "REPLICATION attribute") != NULL ||
                    strstr(text, "start WAL sender") != NULL;
     if (is_role) return dp_source_blocked(error, DP_SOURCE_BLOCKER_PRIVILEGE_MISSING, "%.200s", text);
-    set_from_text(error, DP_STATUS_REMOTE, "postgres.connect", "connect to the source", text);
-    return DP_STATUS_REMOTE;
+    return remote_fault(error, "postgres.connect", "connect to the source", text);
 }
 
 static dp_status adopt(PGconn *connection, dp_postgres_session **session, dp_error *error)
@@ -231,8 +227,7 @@ bool dp_postgres_is_local(const dp_postgres_session *session)
     return session->is_local;
 }
 
-/* --- queries
- * ------------------------------------------------------------------------------------------------------ */
+/* --- queries --- */
 
 static dp_status refuse(dp_postgres_session *session, const PGresult *result, const char *doing,
                         dp_error *error)
@@ -247,8 +242,7 @@ static dp_status refuse(dp_postgres_session *session, const PGresult *result, co
     }
     char code[32];
     snprintf(code, sizeof code, "postgres.%s", session->sqlstate);
-    set_from_text(error, DP_STATUS_REMOTE, code, doing, text);
-    return DP_STATUS_REMOTE;
+    return remote_fault(error, code, doing, text);
 }
 
 dp_status dp_postgres_query(dp_postgres_session *session, const char *sql, dp_postgres_rows **rows,
@@ -350,8 +344,7 @@ void dp_postgres_rows_free(dp_postgres_rows *rows)
     PQclear((PGresult *)rows);
 }
 
-/* --- the stream
- * --------------------------------------------------------------------------------------------------- */
+/* --- the stream --- */
 
 dp_status dp_postgres_stream_start(dp_postgres_session *session, const char *command, dp_error *error)
 {

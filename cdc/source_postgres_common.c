@@ -66,8 +66,7 @@ const dp_plugin_option *dp_plugin_options(dp_plugin plugin, bool is_rich)
     return is_rich ? rich_wal2json : wal2json;
 }
 
-/* --- judging
- * ------------------------------------------------------------------------------------------------------ */
+/* --- judging --- */
 
 static dp_status blocked_timeline(const dp_timeline *now, const dp_timeline *expected, dp_error *error)
 {
@@ -209,8 +208,7 @@ dp_status dp_postgres_link_prepare(dp_postgres_link *link, bool has_stored, dp_l
     return status;
 }
 
-/* --- the first connection
- * ----------------------------------------------------------------------------------------- */
+/* --- the first connection --- */
 
 static void write_settings(const dp_postgres_link *link, dp_buffer *out)
 {
@@ -290,8 +288,7 @@ void dp_postgres_link_close(dp_postgres_link *link)
     dp_buffer_release(&link->publication_settings);
 }
 
-/* --- coming back
- * -------------------------------------------------------------------------------------------------- */
+/* --- coming back --- */
 
 static bool may_try_again(dp_postgres_link *link, const dp_error *cause)
 {

@@ -54,8 +54,7 @@ typedef struct replication_source {
     bool is_asked; /* the server wants an answer, perhaps because it is shutting down */
 } replication_source;
 
-/* --- feedback
- * ----------------------------------------------------------------------------------------------------- */
+/* --- feedback --- */
 
 static void put_u64(uint8_t *out, uint64_t value)
 {
@@ -89,8 +88,7 @@ static void send_feedback_when_due(replication_source *source)
     if (wants_end || age_us >= source->feedback_interval_us) send_feedback(source, wants_end);
 }
 
-/* --- starting
- * ----------------------------------------------------------------------------------------------------- */
+/* --- starting --- */
 
 /* The replication grammar knows '' but no backslashes. */
 static void put_option_value(dp_buffer *out, const char *text)
@@ -219,8 +217,7 @@ static dp_status replication_start(void *self, bool has_stored, dp_lsn stored, d
     return dp_postgres_link_fail(&source->link, &cause, error);
 }
 
-/* --- a standby
- * ------------------------------------------------------------------------------------------------------ */
+/* --- a standby --- */
 
 /* Whether a session leads to the server that the stream comes from: its slot is read by the stream's process.
  */
@@ -266,8 +263,7 @@ static dp_status look_at_standby(replication_source *source, dp_error *error)
     return status;
 }
 
-/* --- reading
- * ------------------------------------------------------------------------------------------------------ */
+/* --- reading --- */
 
 static void note_record(replication_source *source, const dp_record *record)
 {

@@ -48,8 +48,7 @@ static dp_status sql_start(void *self, bool has_stored, dp_lsn stored, dp_error 
     return DP_STATUS_OK;
 }
 
-/* --- peeking
- * ------------------------------------------------------------------------------------------------------ */
+/* --- peeking --- */
 
 static void put_publication(dp_buffer *out, const char *name)
 {
@@ -167,8 +166,7 @@ static dp_status peek(sql_source *source, const dp_record_sink *sink, size_t *ro
     return status == DP_STATUS_OK && *row_count == 0 ? check_after_empty_peek(source, error) : status;
 }
 
-/* --- the interface
- * ------------------------------------------------------------------------------------------------ */
+/* --- the interface --- */
 
 static bool is_unknown_option_of(const sql_source *source, const dp_error *cause)
 {

@@ -31,13 +31,14 @@ static void put_seconds(dp_json_writer *json, const char *key, int64_t us)
     dp_json_raw(json, dp_slice_make(text, (size_t)length));
 }
 
-static void put_number_or_null(dp_json_writer *json, const char *key, int value)
+/* 0: there was no reply. */
+static void put_http_status(dp_json_writer *json, int http_status)
 {
-    dp_json_key(json, key);
-    if (value == 0) {
+    dp_json_key(json, "status");
+    if (http_status == 0) {
         dp_json_null(json);
     } else {
-        dp_json_i64(json, value);
+        dp_json_i64(json, http_status);
     }
 }
 
@@ -122,7 +123,7 @@ static void put_event(dp_json_writer *json, const struct dp_client_trace_event *
         dp_json_key(json, "attempt");
         dp_json_u64(json, event->attempt);
         put_kind(json, event->kind);
-        put_number_or_null(json, "status", event->http_status);
+        put_http_status(json, event->http_status);
         put_seconds(json, "duration_seconds", event->duration_us);
         break;
     case DP_CLIENT_EVENT_RETRY:
@@ -173,7 +174,7 @@ void dp_client_report_json(dp_buffer *out, const dp_client_response *response, c
     put_kind(json, response->kind);
     dp_json_key(json, "retryable");
     dp_json_bool(json, response->retryable);
-    put_number_or_null(json, "status", response->http_status);
+    put_http_status(json, response->http_status);
     put_field_text(json, "request_id", dp_slice_of_text(response->request_id));
     dp_json_key(json, "attempts");
     dp_json_u64(json, response->attempts);

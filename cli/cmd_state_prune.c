@@ -68,11 +68,11 @@ static dp_status print_summary(const dp_prune_options *prune, const dp_prune_sum
     return dp_print_and_release(&out, error);
 }
 
-static dp_status read_number(const dp_invocation *invocation, const char *option, uint64_t minimum,
-                             uint64_t maximum, bool *has, uint64_t *value, dp_error *error)
+static dp_status read_number(const dp_invocation *invocation, const char *option, uint64_t maximum, bool *has,
+                             uint64_t *value, dp_error *error)
 {
     *has = dp_invocation_text(invocation, option) != NULL;
-    return *has ? dp_invocation_u64(invocation, option, minimum, maximum, value, error) : DP_STATUS_OK;
+    return *has ? dp_invocation_u64(invocation, option, 0, maximum, value, error) : DP_STATUS_OK;
 }
 
 static dp_status read_options(const dp_invocation *invocation, dp_prune_options *prune, dp_error *error)
@@ -80,13 +80,13 @@ static dp_status read_options(const dp_invocation *invocation, dp_prune_options 
     bool has_hours = false;
     uint64_t hours = 0, pause_ms = 0;
     prune->to = dp_slice_of_text(dp_invocation_text(invocation, "to"));
-    dp_status status = read_number(invocation, "older-than-hours", 0, 10000000, &has_hours, &hours, error);
+    dp_status status = read_number(invocation, "older-than-hours", 10000000, &has_hours, &hours, error);
     if (status == DP_STATUS_OK)
-        status = read_number(invocation, "keep-events", 0, UINT64_MAX, &prune->has_keep_events,
+        status = read_number(invocation, "keep-events", UINT64_MAX, &prune->has_keep_events,
                              &prune->keep_events, error);
     if (status == DP_STATUS_OK)
-        status = read_number(invocation, "keep-bytes", 0, UINT64_MAX, &prune->has_keep_bytes,
-                             &prune->keep_bytes, error);
+        status = read_number(invocation, "keep-bytes", UINT64_MAX, &prune->has_keep_bytes, &prune->keep_bytes,
+                             error);
     if (status == DP_STATUS_OK)
         status = dp_invocation_u64(invocation, "step-events", 1, 1000000, &prune->step_events, error);
     if (status == DP_STATUS_OK)

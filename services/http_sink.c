@@ -286,8 +286,7 @@ static dp_status quarantine(void *self, const dp_batch_source *stream, const dp_
     return status;
 }
 
-/* --- what the stream reads from
- * ----------------------------------------------------------------------------------- */
+/* --- what the stream reads from --- */
 
 /* An offset belongs to the pipeline, not to one source: a pipeline that has read another source would go on
  * in this one from a position that means nothing here. */

@@ -39,8 +39,7 @@ static dp_status hashed(bool ok, dp_error *error)
     return ok ? DP_STATUS_OK : dp_error_set(error, DP_STATUS_INTERNAL, "unable to compute a SHA-256");
 }
 
-/* --- reading one side
- * --------------------------------------------------------------------------------------- */
+/* --- reading one side --- */
 
 /* Reads all of a store once, hashing what it reads and, when `to` is given, writing it there. */
 typedef struct reading {
@@ -143,8 +142,7 @@ static dp_status take_event(void *context, int64_t number, const dp_event *row, 
     return DP_STATUS_OK;
 }
 
-/* --- transactions
- * ------------------------------------------------------------------------------------------- */
+/* --- transactions --- */
 
 static dp_status take_transaction(void *context, const dp_transaction_row *row, dp_error *error)
 {
@@ -344,8 +342,7 @@ static dp_status read_stream(reading *self, const dp_stream *stream, dp_error *e
     return status;
 }
 
-/* --- what is not of a stream
- * -------------------------------------------------------------------------------- */
+/* --- what is not of a stream --- */
 
 static dp_status take_offset(void *context, const dp_offset_row *row, dp_error *error)
 {
