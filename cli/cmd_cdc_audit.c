@@ -23,6 +23,7 @@ static const dp_option options[] = {
     DP_OPTION_JOURNAL_SERVER,
     DP_OPTION_STATE,
     DP_OPTION_TOKEN_FILE,
+    DP_OPTION_CA_FILE,
     {.name = "since",
      .argument = "TIME",
      .help = "only entries from then on, in UTC: 2026-11-20, 2026-11-20T08:30 or 2026-11-20T08:30:00Z"},

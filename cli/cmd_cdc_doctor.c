@@ -27,6 +27,7 @@ static const dp_option options[] = {
      .help = "the pipeline whose stored offset is compared with the slot"},
     DP_OPTION_SERVER,
     DP_OPTION_TOKEN_FILE,
+    DP_OPTION_CA_FILE,
     DP_OPTION_FORMAT,
     {.name = NULL},
 };

@@ -14,6 +14,7 @@ static const dp_option options[] = {
     DP_OPTION_JOURNAL_SERVER,
     DP_OPTION_STATE,
     DP_OPTION_TOKEN_FILE,
+    DP_OPTION_CA_FILE,
     DP_OPTION_SOURCE_ID,
     DP_OPTION_BACKEND,
     {.name = "exec",

@@ -14,7 +14,8 @@
 #include "services/output.h"
 #include "services/quarantine.h"
 
-#define JOURNAL_OPTIONS DP_OPTION_PIPELINE, DP_OPTION_JOURNAL_SERVER, DP_OPTION_STATE, DP_OPTION_TOKEN_FILE
+#define JOURNAL_OPTIONS                                                                                      \
+    DP_OPTION_PIPELINE, DP_OPTION_JOURNAL_SERVER, DP_OPTION_STATE, DP_OPTION_TOKEN_FILE, DP_OPTION_CA_FILE
 #define ID_OPTION                                                                                            \
     {                                                                                                        \
         .name = "id", .argument = "NUMBER",                                                                  \
@@ -400,6 +401,7 @@ static dp_status open_sink(const dp_invocation *invocation, dp_buffer *token, dp
         .server_url = endpoint == NULL ? dp_invocation_text(invocation, "server") : endpoint,
         .pipeline = dp_invocation_text(invocation, "pipeline"),
         .token = token->length > 0 ? token->data : NULL,
+        .ca_file = dp_invocation_text(invocation, "ca-file"),
     };
     return dp_http_sink_open(&http, sink, error);
 }

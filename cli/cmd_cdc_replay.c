@@ -11,6 +11,7 @@ static const dp_option options[] = {
     DP_OPTION_JOURNAL_SERVER,
     DP_OPTION_STATE,
     DP_OPTION_TOKEN_FILE,
+    DP_OPTION_CA_FILE,
     DP_OPTION_SOURCE_ID,
     DP_OPTION_BACKEND,
     {.name = "artifact-uri",
@@ -173,8 +174,10 @@ static dp_status open_endpoint(const dp_invocation *invocation, replay_resources
     if (status != DP_STATUS_OK) return status;
     const char *token = resources->token.length > 0 ? resources->token.data : NULL;
     replay->endpoint = resources->endpoint_name.data;
-    dp_http_sink_options http = {.server_url = url, .pipeline = replay->pipeline, .token = token};
-    dp_journal_link_options link = {.server_url = url, .token = token};
+    const char *ca_file = dp_invocation_text(invocation, "ca-file");
+    dp_http_sink_options http = {
+        .server_url = url, .pipeline = replay->pipeline, .token = token, .ca_file = ca_file};
+    dp_journal_link_options link = {.server_url = url, .token = token, .ca_file = ca_file};
     status = dp_http_sink_open(&http, &resources->sink, error);
     return status == DP_STATUS_OK ? dp_journal_link_open(&link, &replay->target, error) : status;
 }

@@ -31,6 +31,7 @@ static const dp_option options[] = {
      .help = "what names the source in the journal [default for files: file:BASENAME]"},
     DP_OPTION_SERVER,
     DP_OPTION_TOKEN_FILE,
+    DP_OPTION_CA_FILE,
     {.name = "state",
      .argument = "DSN",
      .help = "keep the offset in this database instead of the server's: sqlite:PATH or postgresql://...; for "
@@ -295,6 +296,7 @@ static dp_status open_sink(const dp_invocation *invocation, dp_buffer *token, dp
         .server_url = dp_invocation_text(invocation, "server"),
         .pipeline = dp_invocation_text(invocation, "pipeline"),
         .token = token->length > 0 ? token->data : NULL,
+        .ca_file = dp_invocation_text(invocation, "ca-file"),
     };
     status = dp_http_sink_open(&http, sink, error);
     const char *state = dp_invocation_text(invocation, "state");

@@ -23,6 +23,7 @@ static const dp_option options[] = {
     {.name = "pipeline", .argument = "NAME", .help = "also show the pipeline's stored offset"},
     DP_OPTION_SERVER,
     DP_OPTION_TOKEN_FILE,
+    DP_OPTION_CA_FILE,
     {.name = "watch", .help = "again and again until interrupted"},
     {.name = "interval-s",
      .argument = "SECONDS",

@@ -21,6 +21,7 @@ static const dp_option options[] = {
     DP_OPTION_JOURNAL_SERVER,
     DP_OPTION_STATE,
     DP_OPTION_TOKEN_FILE,
+    DP_OPTION_CA_FILE,
     {.name = "source",
      .argument = "DSN",
      .help = "compare with what a slot of this server still holds, too: postgresql://..."},

@@ -34,6 +34,11 @@
         .name = "token-file", .argument = "FILE", .help = "file that holds the server's bearer token",       \
         .environment = "DPONE_TOKEN_FILE"                                                                    \
     }
+#define DP_OPTION_CA_FILE                                                                                    \
+    {                                                                                                        \
+        .name = "ca-file", .argument = "FILE",                                                               \
+        .help = "certificates to trust (PEM) instead of the system's", .environment = "DPONE_CA_FILE"        \
+    }
 #define DP_OPTION_ENDPOINT_TOKEN_FILE                                                                        \
     {                                                                                                        \
         .name = "endpoint-token-file", .argument = "FILE",                                                   \

@@ -22,6 +22,7 @@ dp_status dp_journal_of_options(const dp_invocation *invocation, bool writes, dp
     dp_journal_link_options options = {
         .server_url = dp_invocation_text(invocation, "server"),
         .token = token.length > 0 ? token.data : NULL,
+        .ca_file = dp_invocation_text(invocation, "ca-file"),
         .state_dsn = dp_invocation_text(invocation, "state"),
         .writes = writes,
     };

@@ -175,6 +175,7 @@ dp_status dp_live_stored_load(const dp_invocation *invocation, dp_slice source, 
         .server_url = dp_invocation_text(invocation, "server"),
         .pipeline = dp_invocation_text(invocation, "pipeline"),
         .token = token.length > 0 ? token.data : NULL,
+        .ca_file = dp_invocation_text(invocation, "ca-file"),
         .client = &config,
     };
     dp_batch_sink sink = {.self = NULL};

@@ -510,6 +510,7 @@ static dp_status open_client(http_sink *sink, const dp_http_sink_options *option
     dp_client_config config = options->client == NULL ? dp_client_config_defaults() : *options->client;
     dp_client_header headers[] = {{"Authorization", sink->authorization}};
     config.base_url = options->server_url;
+    config.tls.ca_file = options->ca_file;
     config.max_response_bytes = RECEIPT_MAX_BYTES;
     config.timeouts.read_ms = INGEST_READ_TIMEOUT_MS;
     config.retry.max_wait_ms = RECOVERY_MS;

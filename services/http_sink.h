@@ -10,6 +10,7 @@ typedef struct dp_http_sink_options {
     const char *server_url; /* "http://host:port", without a path */
     const char *pipeline;
     const char *token;              /* bearer token; NULL: none. Never logged */
+    const char *ca_file;            /* certificates to trust, PEM; NULL: the system's */
     const dp_client_config *client; /* base_url and headers are set here; NULL: the defaults */
 } dp_http_sink_options;
 

@@ -33,6 +33,7 @@ static dp_status open_client(dp_journal_link *link, const dp_journal_link_option
     dp_client_config config = dp_client_config_defaults();
     dp_client_header headers[] = {{"Authorization", link->authorization}};
     config.base_url = options->server_url;
+    config.tls.ca_file = options->ca_file;
     config.max_response_bytes = MAX_ANSWER_BYTES;
     config.timeouts.read_ms = READ_TIMEOUT_MS;
     config.breaker.recovery_ms = RECOVERY_MS;

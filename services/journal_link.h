@@ -15,6 +15,7 @@ typedef struct dp_journal_link dp_journal_link;
 typedef struct dp_journal_link_options {
     const char *server_url; /* used unless state_dsn is given */
     const char *token;      /* bearer token; NULL: none */
+    const char *ca_file;    /* certificates to trust, PEM; NULL: the system's */
     const char *state_dsn;  /* NULL: the server's journal */
     bool writes;            /* false: a state database is opened read-only */
 } dp_journal_link_options;

@@ -323,13 +323,25 @@ class Tls(unittest.TestCase):
         cls.directory.cleanup()
 
     def test_https(self):
-        with DponeServer("--tls-cert", self.certificate, "--tls-key", self.key, tls=True) as server:
+        with DponeServer("--tls-cert", self.certificate, "--tls-key", self.key, tls=True,
+                         state="sqlite:" + os.path.join(self.directory.name, "state.db")) as server:
             self.assertTrue(server.url.startswith("https://"))
             result = subprocess.run(["curl", "-sS", "--cacert", self.certificate, server.url + "/msg?delay=50"],
                                     capture_output=True, text=True, check=False)
             self.assertIn("message_id", result.stdout, result.stderr)
             result = subprocess.run(["curl", "-sS", server.url + "/msg"], capture_output=True, check=False)
             self.assertEqual(result.returncode, 60, "a client that does not know the certificate refuses")
+            capture = os.path.join(os.environ["DPONE_SOURCE_DIR"], "examples/captures/orders.pgoutput.csv")
+            trusting = ["--server", server.url, "--pipeline", "orders", "--ca-file", self.certificate]
+            result = subprocess.run([BINARY, "cdc", "run", *trusting, "--source", "file:" + capture, "--until-end",
+                                     "--unique-key", "public.orders=id"], capture_output=True, text=True, check=False,
+                                    timeout=60)
+            self.assertEqual(result.returncode, 0, result.stderr)
+            stored = json.loads(result.stdout)["events"]
+            result = subprocess.run([BINARY, "cdc", "follow", *trusting, "--consumer", "reader", "--until-end"],
+                                    capture_output=True, text=True, check=False, timeout=60)
+            self.assertEqual(result.returncode, 0, result.stderr)
+            self.assertEqual(result.stdout.count('"event_id"'), stored)
             context = ssl.create_default_context(cafile=self.certificate)
             old = subprocess.run(["curl", "-sS", "-k", "--tlsv1.0", "--tls-max", "1.1", "--ciphers", "ALL:@SECLEVEL=0",
                                   server.url + "/msg"], capture_output=True, check=False)
