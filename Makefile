@@ -113,6 +113,8 @@ docker-clean: ## remove the containers, the volume and the image
 
 install: release ## install to PREFIX (default /usr/local): program, library, headers, man pages, completion
 	@DESTDIR=$(DESTDIR) cmake --install build/release --prefix $(PREFIX)
+	@# The loader finds a library in /usr/local/lib by its cache.
+	@if [ -z "$(DESTDIR)" ] && [ "$$(id -u)" -eq 0 ]; then ldconfig; fi
 
 clean: ## remove everything that was built
 	@rm -rf build

@@ -17,7 +17,9 @@ install(TARGETS dpone dpone_core
     LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR})
 foreach(folder base cdc replay)
   install(DIRECTORY ${PROJECT_SOURCE_DIR}/${folder} DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/dpone
-      FILES_MATCHING PATTERN "*.h" PATTERN "*_internal.h" EXCLUDE)
+      FILES_MATCHING PATTERN "*.h" PATTERN "*_internal.h" EXCLUDE PATTERN "wal2json*.h" EXCLUDE
+      # The live sources are not in this library.
+      PATTERN "postgres_*.h" EXCLUDE PATTERN "source_postgres*.h" EXCLUDE)
 endforeach()
 set(prefix "@prefix@")
 configure_file(${PROJECT_SOURCE_DIR}/cmake/dpone.pc.in ${PROJECT_BINARY_DIR}/dpone.pc.in @ONLY)

@@ -1,5 +1,6 @@
 """The client's examples run against `dpone serve`, and the installed library is found through pkg-config."""
 
+import glob
 import os
 import re
 import subprocess
@@ -70,6 +71,11 @@ class Installed(unittest.TestCase):
                                     os.path.join(SOURCE, "examples", "client_quick_start.c"), *flags, "-o", program],
                                    env=environment, capture_output=True, text=True)
             self.assertEqual(built.returncode, 0, built.stderr)
+            headers = glob.glob(os.path.join(prefix, "include", "dpone", "*", "*.h"))
+            self.assertGreater(len(headers), 20)
+            done = subprocess.run(["cc", "-std=c11", "-fsyntax-only", *flags, "-x", "c", "-"], capture_output=True,
+                                  text=True, input="".join(f'#include "{header}"\n' for header in headers))
+            self.assertEqual((done.returncode, done.stderr), (0, ""), "every installed header finds what it includes")
             with DponeServer() as server:
                 done = subprocess.run([program, server.url], env=environment, capture_output=True, text=True, timeout=60)
                 self.assertEqual((done.returncode, done.stderr), (0, ""))
