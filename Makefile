@@ -4,7 +4,8 @@ PREFIX ?= /usr/local
 DESTDIR ?=
 FUZZ_SECONDS ?= 60
 VERSIONS ?=
-JOBS ?= $(shell nproc)
+# Tests at once: most of them wait, for servers and for time to pass.
+JOBS ?= $(shell echo $$((2 * $$(nproc))))
 PRESET ?= debug
 # make docker-test DOCKER=podman works too; Compose is the engine's plugin where it has one, otherwise its own program.
 DOCKER ?= docker

@@ -12,19 +12,26 @@ The newest server found is used; DPONE_POSTGRES_BINDIR names the folder of anoth
 user must be able to read), as `make test-postgres-versions` does. Client programs that are not there are taken from the
 newest installation that has them.
 
+initdb is run once for each build folder (DPONE_BUILD_DIR): what it made is copied for each server, under a system identifier of
+its own. Without that folder each server has its own initdb.
+
 Only the standard library is used. A missing program raises PostgresError with the name of the Debian package that holds it.
 Nothing is skipped on the server of Debian 12; what another version lacks is skipped by `since`, `require_plugin` and
 `require_client`.
 """
 
 import csv
+import functools
 import glob
+import hashlib
 import io
 import os
 import pwd
 import re
+import secrets
 import shutil
 import signal
+import struct
 import subprocess
 import sys
 import tempfile
@@ -100,6 +107,54 @@ def since(version, what):
     return unittest.skipIf(found < version, f"{what}: since PostgreSQL {version}, this is {found}")
 
 
+def _crc32c(data):
+    """As PostgreSQL computes it over its control file."""
+    crc = 0xFFFFFFFF
+    for byte in data:
+        crc ^= byte
+        for _ in range(8):
+            crc = crc >> 1 ^ (0x82F63B78 if crc & 1 else 0)
+    return crc ^ 0xFFFFFFFF
+
+
+def _overwrite(path, offset, data):
+    with open(path, "r+b") as file:
+        file.seek(offset)
+        file.write(data)
+
+
+def _give_identifier(data, identifier):
+    """Another system identifier for a cluster that has never run. It stands in the control file, which ends in a checksum, and in
+    the header of the log's first page. False when the files are not as expected; nothing has been written then."""
+    control, segments = os.path.join(data, "global", "pg_control"), glob.glob(os.path.join(data, "pg_wal", "0*"))
+    with open(control, "rb") as file:
+        content = file.read(512)
+    old = content[:8]
+    size = next((at for at in range(200, 508, 4) if struct.unpack_from("=I", content, at)[0] == _crc32c(content[:at])), None)
+    if size is None or len(segments) != 1:
+        return False
+    with open(segments[0], "rb") as file:
+        if file.read(32)[24:] != old:
+            return False
+    new = struct.pack("=Q", identifier)
+    _overwrite(segments[0], 24, new)
+    _overwrite(control, 0, new)
+    _overwrite(control, size, struct.pack("=I", _crc32c(new + content[8:size])))
+    return True
+
+
+@functools.cache
+def _template():
+    """Where this build folder keeps what initdb makes, or None."""
+    build = os.environ.get("DPONE_BUILD_DIR")
+    if not build or not os.path.isdir(build):
+        return None
+    bindir = find_bindir()
+    version = subprocess.run([os.path.join(bindir, "postgres"), "--version"], capture_output=True, check=True).stdout
+    key = hashlib.sha256(f"{bindir} {os.path.getmtime(os.path.join(bindir, 'initdb'))} {os.geteuid()} ".encode() + version)
+    return os.path.join(build, f"postgres-{key.hexdigest()[:16]}")
+
+
 def _unprivileged_user():
     for name in ("postgres", "nobody"):
         try:
@@ -125,7 +180,7 @@ class PostgresServer:
         self.port = self._reserved.number
         self._make_base()
         try:
-            self._initdb(fsync)
+            self._make_cluster(fsync)
             self._configure(fsync, settings or {})
             if start:
                 self.start()
@@ -364,6 +419,29 @@ class PostgresServer:
             raise PostgresError("setpriv is missing: install the Debian package util-linux")
         return ["setpriv", f"--reuid={self._user.pw_uid}", f"--regid={self._user.pw_gid}", "--clear-groups",
                 "--", *command]
+
+    def _make_cluster(self, fsync):
+        template = _template()
+        if template is not None and os.path.isdir(template):
+            subprocess.run(["cp", "-a", template, self.data], check=True)
+            # As initdb makes it: the time above, chance below.
+            if _give_identifier(self.data, int(time.time()) << 32 | secrets.randbits(32)):
+                return
+            shutil.rmtree(self.data)
+        self._initdb(fsync)
+        if template is not None and not os.path.isdir(template):
+            self._keep_as(template)
+
+    def _keep_as(self, template):
+        """It appears whole or not at all; of several tests that come here at once the first wins."""
+        being_made = tempfile.mkdtemp(prefix="postgres-", dir=os.path.dirname(template))
+        try:
+            subprocess.run(["cp", "-a", self.data, os.path.join(being_made, "data")], check=True)
+            os.rename(os.path.join(being_made, "data"), template)
+        except OSError:
+            pass
+        finally:
+            shutil.rmtree(being_made, ignore_errors=True)
 
     def _initdb(self, fsync):
         command = [self.binary("initdb"), "-D", self.data, "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C"]
