@@ -47,10 +47,14 @@ test-unit: build ## run the unit tests: no credentials, no network
 test-integration: build ## run the integration tests: they start their own PostgreSQL and servers
 	@cd build/$(PRESET) && ctest --output-on-failure -j$(JOBS) -L integration
 
+# What a sanitizer has nothing new to see in: help pages, the tests' own PostgreSQL, a browser; and for ThreadSanitizer the
+# longest of the unit tests, which has one thread.
+NOT_SANITIZED = integration/test_(cli_help|postgres_support|server_browser)
 test-sanitizers: ## run the tests under AddressSanitizer + UndefinedBehaviorSanitizer, the threaded ones under ThreadSanitizer
 	@scripts/deps.sh build test
-	@scripts/build.sh asan && cd build/asan && ctest --output-on-failure -j$(JOBS) -E 'integration/test_(cli_help|server_browser)'
-	@scripts/build.sh tsan && cd build/tsan && ctest --output-on-failure -j$(JOBS) -R '^unit/|integration/test_server_(msg|v1)'
+	@scripts/build.sh asan && cd build/asan && ctest --output-on-failure -j$(JOBS) -E '$(NOT_SANITIZED)'
+	@TARGETS="dpone unit_threaded" scripts/build.sh tsan && cd build/tsan && \
+	 ctest --output-on-failure -j$(JOBS) -L threaded -E unit/services/test_sqlite_faults
 
 test-power-cuts: build ## cut the power 1000 times under the SQLite journal (some minutes)
 	@DPONE_LONG_TESTS=1 build/$(PRESET)/tests/unit/unit_services_test_sqlite_faults

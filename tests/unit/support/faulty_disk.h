@@ -30,6 +30,7 @@ typedef struct faulty_image {
     char path[600];
     unsigned char *durable;
     size_t durable_size;
+    size_t durable_capacity;
     faulty_change *pending;
     size_t pending_count;
     size_t pending_capacity;
@@ -75,8 +76,11 @@ static inline void faulty_apply(faulty_image *image, const faulty_change *change
         return;
     }
     if (end > image->durable_size) {
-        image->durable = realloc(image->durable, end);
-        if (image->durable == NULL) abort();
+        if (end > image->durable_capacity) { /* by doubling: under a sanitizer every growth is a copy */
+            image->durable_capacity = 2 * end;
+            image->durable = realloc(image->durable, image->durable_capacity);
+            if (image->durable == NULL) abort();
+        }
         memset(image->durable + image->durable_size, 0, end - image->durable_size);
         image->durable_size = end;
     }
