@@ -44,6 +44,15 @@ static int poll_timeout_ms(dp_http_loop *loop)
     return (int)timeout_ms;
 }
 
+/* Done by the thread that runs the library: for any other one it may be waiting on the socket, or be about
+ * to. */
+static void stop_accepting(dp_http_loop *loop)
+{
+    MHD_socket file = MHD_quiesce_daemon(loop->daemon);
+    if (file != MHD_INVALID_SOCKET) close(file);
+    loop->accepts_no_more = true;
+}
+
 static void run_once(dp_http_loop *loop)
 {
     struct pollfd files[2] = {{.fd = loop->poll_file, .events = POLLIN},
@@ -55,6 +64,8 @@ static void run_once(dp_http_loop *loop)
         ssize_t got = read(loop->wake_file, &count, sizeof count);
         (void)got;
     }
+    if (!loop->accepts_no_more && atomic_load_explicit(&loop->server->draining, memory_order_acquire))
+        stop_accepting(loop);
     dp_http_run_inbox(loop);
     run_timers(loop);
     MHD_run(loop->daemon);

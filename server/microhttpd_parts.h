@@ -49,6 +49,7 @@ struct dp_http_loop {
     dp_http_server *server;
     pthread_t thread;
     bool thread_started;
+    bool accepts_no_more; /* the thread's own */
     _Atomic bool ended;
     struct MHD_Daemon *daemon;
     int poll_file;

@@ -189,9 +189,7 @@ static void stop_accepting(dp_http_server *server)
 {
     atomic_store(&server->draining, true);
     for (unsigned i = 0; i < server->thread_count; i++) {
-        if (server->loops[i].daemon == NULL) continue;
-        MHD_socket file = MHD_quiesce_daemon(server->loops[i].daemon);
-        if (file != MHD_INVALID_SOCKET) close(file);
+        dp_http_wake_loop(&server->loops[i]);
     }
     if (server->listen_file >= 0) close(server->listen_file);
     server->listen_file = -1;
