@@ -6,6 +6,8 @@
 
 #define MAX_BODY_MEMORY_BYTES ((size_t)256 << 20)
 
+_Thread_local const char *dp_http_received_end;
+
 /* Takes what Content-Length announces out of the common body memory, so that it cannot be promised away. */
 void dp_http_reserve_body(dp_http_request *request)
 {
@@ -33,45 +35,50 @@ void dp_http_release_body(dp_http_request *request)
     dp_buffer_release(&request->body);
 }
 
+/* Whether what has been received goes on with these line ends. */
+static bool goes_on_with(const char *at, const char *ends)
+{
+    size_t length = strlen(ends);
+    const char *end = dp_http_received_end;
+    return end != NULL && at <= end && (size_t)(end - at) >= length && memcmp(at, ends, length) == 0;
+}
+
+/* Where a line of a chunk's size ends, behind its digits and an extension. */
+static const char *end_of_line(const char *behind)
+{
+    const char *end = dp_http_received_end;
+    if (end == NULL || behind >= end || *behind != ';') return behind;
+    const char *feed = memchr(behind, '\n', (size_t)(end - behind));
+    return feed == NULL ? end : feed - 1;
+}
+
 /* The library takes LF alone for a line end between chunks. Whoever takes it for something else sees another
  * end of the request, so nothing behind such a body may be taken for a request: the connection is closed
- * after the answer. So it is when the line ends do not lie where they can be seen, which is where the library
- * has just been: before the line (or the header, or nothing of the buffer), behind the digits, and behind the
- * last line that all has an end. It reads at most four bytes behind what has come, which the memory of the
- * connection goes on for, because the record of Transfer-Encoding is at its end. */
+ * after the answer. So it is when a line end is not seen, because it had come by itself: the library is where
+ * it has just been, and so before the line are the line end of the chunk, or, in an empty buffer, the zeros
+ * that the library has put in the place of the header's. */
 void dp_http_see_chunk(struct MHD_Connection *mhd, const char *line, size_t digits, uint64_t size)
 {
-    static const char ends[] = "\r\n\r\n";
     dp_http_connection *owner = dp_http_connection_of(mhd);
     dp_http_request *request = owner == NULL ? NULL : owner->request;
     if (request == NULL) return;
-    const char *behind = line + digits;
-    bool begins_well = !request->in_chunks || memcmp(line - 2, ends, 2) == 0;
-    request->chunk_is_odd = !begins_well || memcmp(behind, ends, size == 0 ? 4 : 2) != 0;
-    request->odd_line = begins_well && size > 0 && *behind == ';' ? line : NULL;
+    if (!request->in_chunks || memcmp(line - 2, "\r\n", 2) == 0) request->chunk_ended_well = true;
+    request->chunk_is_odd = !request->chunk_ended_well ||
+                            !goes_on_with(end_of_line(line + digits), size == 0 ? "\r\n\r\n" : "\r\n");
 }
 
-/* What was seen behind the last chunk had not all come: the trailer, or the empty line. */
-void dp_http_see_pause(struct MHD_Connection *mhd)
+void dp_http_judge_framing(dp_http_request *request)
 {
-    dp_http_connection *owner = dp_http_connection_of(mhd);
-    if (owner != NULL && owner->request != NULL && !owner->request->dispatched)
-        owner->request->chunk_is_odd = true;
-}
-
-/* The line that was seen last counts: its chunk has begun, at `data`, or it was the last. */
-void dp_http_judge_framing(dp_http_request *request, const char *data)
-{
-    const char *line = request->odd_line; /* has an extension */
-    bool ends_well = line != NULL && data > line && memcmp(data - 2, "\r\n", 2) == 0;
-    if (request->chunk_is_odd && !ends_well) request->framing_is_odd = true;
+    if (request->chunk_is_odd) request->framing_is_odd = true;
+    request->chunk_is_odd = false; /* until the next line */
 }
 
 enum MHD_Result dp_http_take_body(dp_http_request *request, const char *data, size_t *length)
 {
-    dp_http_judge_framing(request, data);
+    dp_http_judge_framing(request);
     request->in_chunks = true;
-    request->chunk_is_odd = false; /* until the next line */
+    request->chunk_ended_well = goes_on_with(data + *length, "\r\n");
+    if (goes_on_with(data + *length, "\n")) request->framing_is_odd = true; /* a CR before it would be data */
     size_t room = request->max_body_bytes - request->body.length;
     if (request->body_too_large || *length > room) {
         /* An answer can only be queued after the body: read on for a while, then cut. */

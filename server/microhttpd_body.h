@@ -14,8 +14,8 @@ void dp_http_reserve_body(dp_http_request *request);
 /* Gives its part of that memory back. */
 void dp_http_release_body(dp_http_request *request);
 
-/* The line that was seen last counts: its chunk has begun, at `data`, or it was the last (NULL). */
-void dp_http_judge_framing(dp_http_request *request, const char *data);
+/* The line of a chunk that was seen last counts: its chunk has begun, or it was the last. */
+void dp_http_judge_framing(dp_http_request *request);
 
 /* Sets *length to 0. MHD_NO: cut the connection. */
 enum MHD_Result dp_http_take_body(dp_http_request *request, const char *data, size_t *length);

@@ -83,7 +83,7 @@ static enum MHD_Result handle_request(dp_http_request *request)
     const dp_http_handlers *handlers = &request->loop->server->handlers;
     request->dispatched = true;
     request->owner->is_tracked = false;
-    dp_http_judge_framing(request, NULL);
+    dp_http_judge_framing(request);
     if (request->framing_is_odd) request->owner->lingers = true;
     if (request->body_too_large) {
         handlers->on_malformed(handlers->context, request, 413,

@@ -76,6 +76,7 @@ struct dp_http_connection {
     bool is_tracked;     /* its phase has a deadline */
     bool lingers;        /* was answered before all that it sends had been read */
     bool is_refused;     /* the library found a fault in the request */
+    bool has_nul;        /* in the part of a header that has come */
     int64_t deadline_us; /* of the phase: header or body */
     dp_timer timer;
     dp_http_request *request;
@@ -96,10 +97,10 @@ struct dp_http_request {
     bool was_shared; /* has been suspended once, so other threads may know of it */
     bool has_body;
     bool body_too_large;
-    bool in_chunks;       /* some of a chunk has come */
-    bool chunk_is_odd;    /* the line that began the last chunk may have ended with LF alone */
-    bool framing_is_odd;  /* so with any of the chunks */
-    const char *odd_line; /* in the library's buffer: that line, when only its end was not seen */
+    bool in_chunks;        /* some of a chunk has come */
+    bool chunk_ended_well; /* the last one that has come, with CR LF */
+    bool chunk_is_odd;     /* its line, or what is before it, may have ended with LF alone */
+    bool framing_is_odd;   /* so with any of the chunks */
     bool stream_waits;
     bool closes;  /* the connection ends after the answer */
     bool is_held; /* another thread is going to respond */

@@ -1,6 +1,9 @@
 #include "server/microhttpd_redirects.h"
 
 #include <string.h>
+#include <sys/socket.h>
+
+struct gnutls_session_int;
 
 /* Called by the library instead of its own functions; the names behind the "was" are those. */
 void *dp_http_pool_zero(void *memory, int value, size_t byte_count);
@@ -9,17 +12,19 @@ enum MHD_Result dp_http_arguments(struct MHD_Connection *mhd, enum MHD_ValueKind
 enum MHD_Result dp_http_idle(struct MHD_Connection *mhd);
 struct MHD_Response *dp_http_refusal(size_t size, void *page, enum MHD_ResponseMemoryMode mode);
 size_t dp_http_chunk_size(const char *line, size_t length, uint64_t *size);
+ssize_t dp_http_receive(int file, void *buffer, size_t size, int flags);
+ssize_t dp_http_receive_tls(struct gnutls_session_int *session, void *buffer, size_t size);
 ssize_t dp_http_send_header(struct MHD_Connection *mhd, const char *header, size_t header_size,
                             bool never_push_header, const char *body, size_t body_size, bool complete);
 
-/* The library's own, for calling on. */
+/* The library's own, and GnuTLS's, for calling on. */
+ssize_t gnutls_record_recv(struct gnutls_session_int *session, void *buffer, size_t size);
 size_t MHD_strx_to_uint64_n_(const char *line, size_t length, uint64_t *size);
 enum MHD_Result MHD_connection_handle_idle(struct MHD_Connection *mhd);
 ssize_t MHD_send_hdr_and_body_(struct MHD_Connection *mhd, const char *header, size_t header_size,
                                bool never_push_header, const char *body, size_t body_size, bool complete);
 
 static _Thread_local struct MHD_Connection *current;
-static _Thread_local bool saw_last_chunk;
 
 /* Was memset in the pools of connection memory. The pools hand out memory as malloc gave it, so nothing in
  * the library may count on zeros. What stays behind is what the same connection sent before, until it is
@@ -48,19 +53,37 @@ enum MHD_Result dp_http_arguments(struct MHD_Connection *mhd, enum MHD_ValueKind
 enum MHD_Result dp_http_idle(struct MHD_Connection *mhd)
 {
     current = mhd;
-    saw_last_chunk = false;
     enum MHD_Result result = MHD_connection_handle_idle(mhd);
-    if (saw_last_chunk) dp_http_see_pause(mhd);
+    if (dp_http_received_nul != NULL) dp_http_see_nul(mhd);
+    dp_http_received_end = dp_http_received_nul = NULL;
     return result;
+}
+
+/* The library works on what it has received at once, and on the same thread. */
+static ssize_t note_received(const char *buffer, ssize_t got)
+{
+    dp_http_received_end = got > 0 ? buffer + got : NULL;
+    dp_http_received_nul = got > 0 ? memchr(buffer, '\0', (size_t)got) : NULL;
+    return got;
+}
+
+/* Was recv. */
+ssize_t dp_http_receive(int file, void *buffer, size_t size, int flags)
+{
+    return note_received(buffer, recv(file, buffer, size, flags));
+}
+
+/* Was gnutls_record_recv. */
+ssize_t dp_http_receive_tls(struct gnutls_session_int *session, void *buffer, size_t size)
+{
+    return note_received(buffer, gnutls_record_recv(session, buffer, size));
 }
 
 /* Was MHD_strx_to_uint64_n_, which reads the sizes of chunks and nothing else. */
 size_t dp_http_chunk_size(const char *line, size_t length, uint64_t *size)
 {
     size_t digits = MHD_strx_to_uint64_n_(line, length, size);
-    if (current == NULL || digits == 0) return digits;
-    dp_http_see_chunk(current, line, digits, *size);
-    if (*size == 0) saw_last_chunk = true;
+    if (current != NULL && digits > 0) dp_http_see_chunk(current, line, digits, *size);
     return digits;
 }
 

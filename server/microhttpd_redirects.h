@@ -23,7 +23,14 @@ bool dp_http_is_refused(struct MHD_Connection *mhd);
  * what they mean, 0 for the last chunk. It may not have come whole yet; then it is looked at again. */
 void dp_http_see_chunk(struct MHD_Connection *mhd, const char *line, size_t digits, uint64_t size);
 
-/* The library had seen a last chunk, and has gone as far as it can with what was in its buffer. */
-void dp_http_see_pause(struct MHD_Connection *mhd);
+/* Where what has just been received ends in the library's buffer, while it works on that. NULL: nothing has
+ * been, or it is not known. */
+extern _Thread_local const char *dp_http_received_end;
+
+/* The first NUL in that, or NULL. */
+extern _Thread_local const char *dp_http_received_nul;
+
+/* The library has gone as far as it can with what it has received, which had a NUL. */
+void dp_http_see_nul(struct MHD_Connection *mhd);
 
 #endif

@@ -105,6 +105,8 @@ SHAPES = [
 ]
 
 if REDIRECTED:
+    SHAPES.append(("NUL before a bare LF", GET + b"X-A: a\0\nX-B: c\r\n\r\n", BAD, True))
+    SHAPES.append(("a body with NUL and LF", POST + b"Content-Length: 3\r\n\r\n\0\n\0", OK, False))
     SHAPES.append(("3500 arguments", b"GET /msg?" + b"&a" * 3500 + b" HTTP/1.1\r\n" + HOST + b"\r\n", OK, False))
 
 # Answered by the shared library itself, bare and without X-Correlation-ID; every other answer has one.
@@ -165,6 +167,7 @@ class Shapes(unittest.TestCase):
                                         (b"3\nabc\r\n1\r\nd\r\n0\r\n\r\n", False),
                                         (b"3;a=b\nabc\r\n1\r\nd\r\n0\r\n\r\n", False),
                                         (b"3\r\nabc\n1\r\nd\r\n0\r\n\r\n", False),
+                                        (b"3\r\nab\r\n1\r\nd\r\n0\r\n\r\n", False),
                                         (b"3\r\nabc\r\n1\nd\r\n0\r\n\r\n", False),
                                         (b"3\r\nabc\r\n1\r\nd\r\n0\n\r\n", False),
                                         (b"3\r\nabc\r\n1\r\nd\r\n0\r\n\n", False),
@@ -178,6 +181,11 @@ class Shapes(unittest.TestCase):
                         self.assertEqual(received.count(b"HTTP/1.1"), 1, (body, cut))
                     elif cut > len(whole):
                         self.assertEqual(received.count(b"HTTP/1.1"), 2, (body, cut))
+                        # As programs send it: a chunk at a time.
+                        pieces = re.findall(rb".*?\r\n.*?\r\n", body, re.S) + [behind]
+                        self.assertEqual(server.raw([head] + pieces, pause=0.001).count(b"HTTP/1.1"), 2, pieces)
+            nul = [GET + b"X-A: a\0", b"\nX-B: c\r\n", b"\r\n"]
+            self.assertTrue(server.raw(nul, pause=0.001).startswith(b"HTTP/1.1 400"))
             # What an earlier request has left in the buffer is not taken for a line end that has yet to come.
             before = POST + b"Content-Length: 99\r\n\r\n"
             before += (b"a" * (len(head + b"0\r\n") - len(before)) + b"\r\n").ljust(99, b"a")
@@ -210,6 +218,16 @@ class Shapes(unittest.TestCase):
             self.assertFalse([entry for entry in server.log_entries() if entry["level"] == "error"])
 
 
+def is_framed_well(body):
+    """Whether a chunked body ends every line of its framing with CR LF, and has no trailer."""
+    while line := re.match(rb"([0-9a-fA-F]+)(;[^\n]*)?\r\n", body):
+        data, size = body[line.end():], int(line[1], 16)
+        if data[size:size + 2] != b"\r\n" or size == 0:
+            return size == 0 and data.startswith(b"\r\n")
+        body = data[size + 2:]
+    return False
+
+
 class Mutations(unittest.TestCase):
     """Well-formed requests with bytes changed at random. DPONE_FUZZ_REQUESTS sets how many (400)."""
 
@@ -239,6 +257,8 @@ class Mutations(unittest.TestCase):
         for _ in range(int(os.environ.get("DPONE_FUZZ_REQUESTS", "400"))):
             data = self.mutate(chance, chance.choice(self.SEEDS))
             received = server.raw([data, b"\r\n\r\n"], seconds=seconds, pause=0)
+            if REDIRECTED and received:
+                self.assertRegex(received.split(b"\r\n\r\n")[0] + b"\r\n", CORRELATION_ID, data)
             if not received.startswith(b"HTTP/1.1 2"):
                 self.assertTrue(received == b"" or re.match(rb"HTTP/1\.[01] [345]\d\d ", received), (data, received))
                 continue
@@ -249,6 +269,8 @@ class Mutations(unittest.TestCase):
             names = [line.split(b":")[0].lower() for line in head.split(b"\r\n")[1:]]
             self.assertEqual(names.count(b"host"), 1, data)
             self.assertLessEqual(names.count(b"content-length") + names.count(b"transfer-encoding"), 1, data)
+            if REDIRECTED and b"transfer-encoding" in names and b"\r\nConnection: close\r\n" not in received:
+                self.assertTrue(is_framed_well((data + b"\r\n\r\n").split(head + b"\r\n\r\n", 1)[1]), data)
         return served
 
 
