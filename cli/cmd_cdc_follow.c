@@ -35,10 +35,16 @@ static const dp_option options[] = {
     {.name = NULL},
 };
 
+/* The offset moves next: lines that went into a file are made durable before it does. Pipes and terminals
+ * refuse to sync, and have handed the lines on. */
 static dp_status print_lines(void *context, dp_slice lines, dp_error *error)
 {
     (void)context;
-    return dp_print(lines, error);
+    dp_status status = dp_print(lines, error);
+    if (status != DP_STATUS_OK || fdatasync(STDOUT_FILENO) == 0 || errno == EINVAL || errno == EROFS ||
+        errno == ENOTSUP)
+        return status;
+    return dp_error_set(error, DP_STATUS_IO, "unable to make standard output durable: %s", strerror(errno));
 }
 
 /* --- a program --- */
