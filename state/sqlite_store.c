@@ -42,9 +42,38 @@ static dp_status status_of(int code)
     }
 }
 
+static int folder_reason(const char *path)
+{
+    char folder[PATH_MAX];
+    if ((size_t)snprintf(folder, sizeof folder, "%s", path) >= sizeof folder) return 0;
+    return access(dirname(folder), W_OK | X_OK) == 0 ? 0 : errno;
+}
+
+/* SQLite tries to read what it could not write, and its error is that of the second try: "No such file" for a
+ * folder that forbids a new file. This asks the folder itself. */
+static int reason_of_cantopen(const char *path, int system_errno, bool creates)
+{
+    int reason = system_errno == ENOENT && creates ? folder_reason(path) : 0;
+    return reason == 0 ? system_errno : reason;
+}
+
+/* A database with a write-ahead log cannot even be read where the log's index cannot be made beside it. */
+static bool explain_cantopen(const sqlite_store *self, int code, const char *doing, dp_error *error)
+{
+    int reason = (code & 0xff) == SQLITE_CANTOPEN ? folder_reason(self->path) : 0;
+    if (reason != EACCES && reason != EROFS) return false;
+    dp_error_set(error, DP_STATUS_IO, "unable to %s ('%s'): %s", doing, self->path, strerror(reason));
+    dp_error_hint(error,
+                  "SQLite needs files beside the database, also for reading: its folder must be writable for "
+                  "uid %u; copy the database to read it elsewhere",
+                  (unsigned)geteuid());
+    return true;
+}
+
 /* Sets the error for a result code of SQLite; `doing` completes "unable to". */
 static dp_status fail(sqlite_store *self, int code, const char *doing, dp_error *error)
 {
+    if (explain_cantopen(self, code, doing, error)) return DP_STATUS_IO;
     dp_status status = status_of(code);
     const char *cause = self->connection == NULL ? sqlite3_errstr(code) : sqlite3_errmsg(self->connection);
     dp_error_set(error, status, "unable to %s ('%s'): %s", doing, self->path, cause);
@@ -169,18 +198,6 @@ static dp_status configure(sqlite_store *self, const dp_store_options *options, 
     if (status == DP_STATUS_OK && may_enter) status = enter_wal(self, timeout_ms, error);
     if (status == DP_STATUS_OK) status = execute(self, SETTINGS, "open the state database", error);
     return status;
-}
-
-/* SQLite tries to read what it could not write, and its error is that of the second try: "No such file" for a
- * folder that forbids a new file. This asks the folder itself. */
-static int reason_of_cantopen(const char *path, int system_errno, bool creates)
-{
-    char folder[PATH_MAX];
-    if (system_errno != ENOENT || !creates ||
-        (size_t)snprintf(folder, sizeof folder, "%s", path) >= sizeof folder) {
-        return system_errno;
-    }
-    return access(dirname(folder), W_OK | X_OK) == 0 ? system_errno : errno;
 }
 
 /* SQLite would wait for ever at a pipe, and call a device locked. */

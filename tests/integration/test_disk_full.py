@@ -13,6 +13,7 @@ import unittest
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from support import pipeline  # noqa: E402
 from support.batch import Batch, transaction  # noqa: E402
+from support.dpone import dpone  # noqa: E402
 from support.dpone_server import DponeServer  # noqa: E402
 from support.postgres import PostgresServer  # noqa: E402
 
@@ -56,6 +57,16 @@ class DiskFullTest(unittest.TestCase):
         server.start()
         self.addCleanup(server.stop)
         return server
+
+    def test_a_state_on_a_disk_that_must_not_be_written_says_why_it_cannot_be_read(self):
+        disk = self.disk(1)
+        state = f"sqlite:{disk.path}/state.db"
+        self.assertEqual(dpone("state", "migrate", "--state", state).returncode, 0)
+        subprocess.run(["mount", "-o", "remount,ro", disk.path], check=True)
+        for words in (["offsets", "list"], ["offsets", "delete", "--pipeline", "p", "--why", "x"], ["state", "migrate"]):
+            done = dpone(*words, "--state", state)
+            self.assertEqual(done.returncode, 3, done.stderr)
+            self.assertIn("Read-only file system\nhint: SQLite needs files beside the database", done.stderr)
 
     def send_until_full(self, server, first, codes, rows=500):
         """Batches until one is refused; the lines of those that were acknowledged, and the one that was not."""
