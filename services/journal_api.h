@@ -191,7 +191,8 @@ void dp_journal_api_add_quarantine(dp_journal_api *api, dp_slice pipeline, dp_sl
                                    dp_api_reply *reply);
 
 /* Ends open entries: body {"ids":[…],"state":"replayed"|"discarded","who":…,"why":…}. 200 {"resolved":n}, all
- * or none, audited; 404 quarantine_not_found names an id that is not open. */
+ * or none, audited; 404 quarantine_not_found names an id that is not open. The same once more changes
+ * nothing: the answer to the first may have been lost. */
 void dp_journal_api_resolve_quarantine(dp_journal_api *api, dp_slice pipeline, dp_slice body,
                                        dp_api_reply *reply);
 

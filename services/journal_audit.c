@@ -137,24 +137,29 @@ typedef struct resolution {
     dp_slice state;
     int64_t wanted_id;
     bool is_there; /* an open entry of this pipeline */
+    bool is_done;  /* the same was done already: the answer to it was lost */
 } resolution;
 
 static dp_status look_for(void *context, const dp_quarantine_row *row, dp_error *error)
 {
     resolution *self = context;
     (void)error;
-    self->is_there = row->quarantine_id == self->wanted_id;
+    bool is_wanted = row->quarantine_id == self->wanted_id;
+    self->is_there = is_wanted && row->state == DP_QUARANTINE_OPEN;
+    self->is_done = is_wanted && row->state == self->row.state &&
+                    dp_slice_equal(row->resolved_by, self->row.resolved_by) &&
+                    dp_slice_equal(row->resolution, self->row.resolution);
     return DP_STATUS_CANCELLED;
 }
 
 static dp_status resolve_one(dp_store *store, resolution *self, int64_t id, dp_error *error)
 {
-    const dp_quarantine_state open = DP_QUARANTINE_OPEN;
     dp_row_visitor visitor = {.context = self, .quarantine = look_for};
     self->wanted_id = self->row.quarantine_id = id;
-    self->is_there = false;
+    self->is_there = self->is_done = false;
     dp_status status =
-        store->driver->quarantine_list(store, self->pipeline, &open, id - 1, 1, &visitor, error);
+        store->driver->quarantine_list(store, self->pipeline, NULL, id - 1, 1, &visitor, error);
+    if (status == DP_STATUS_OK && self->is_done) return DP_STATUS_OK;
     if (status == DP_STATUS_OK && !self->is_there) status = DP_STATUS_NOT_FOUND;
     if (status == DP_STATUS_OK) status = store->driver->quarantine_resolve(store, &self->row, error);
     if (status == DP_STATUS_NOT_FOUND) {

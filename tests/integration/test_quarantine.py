@@ -200,6 +200,9 @@ class QuarantineTest(unittest.TestCase):
         self.assertEqual(len(self.list()), 3)
         done = self.quarantine("discard", "--id", self.id_of(0), "--id", self.id_of(2), "--why", "test rows", "--who", "tester")
         self.assertEqual(done.returncode, 0, done.stderr)
+        again = ["discard", "--id", self.id_of(2), "--who", "tester", "--why"]
+        self.assertEqual(self.quarantine(*again, "test rows").returncode, 0, "the answer may have been lost")
+        self.assertEqual(self.quarantine(*again, "other rows").returncode, 1)
         self.assertEqual([entry["quarantine_id"] for entry in self.list()], [self.entries[1]["quarantine_id"]])
         self.assertEqual(len(self.list("--entries", "all")), 3)
         audit = self.server.json("GET", "/v1/pipelines/orders/audit")[2]["audit"]
