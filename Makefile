@@ -107,13 +107,13 @@ docker-test: docker-build ## run the specification's example flow against the se
 	@scripts/example_flow.sh http://127.0.0.1:$(DPONE_PORT); code=$$?; $(compose) down; exit $$code
 
 docker-test-performance: docker-build ## wrk against the server in a container
-	@$(compose) --profile load-test up --exit-code-from load-test load-test; code=$$?; \
-	 $(compose) --profile load-test down; exit $$code
+	@export COMPOSE_PROFILES=load-test; \
+	 $(compose) up --exit-code-from load-test load-test; code=$$?; $(compose) down; exit $$code
 
 docker-test-all: docker-test docker-test-performance ## both
 
 docker-clean: ## remove the containers, the volume and the image
-	@$(compose) --profile dev --profile load-test down --volumes --remove-orphans
+	@COMPOSE_PROFILES=dev,load-test $(compose) down --volumes
 	@$(DOCKER) image rm -f dpone
 
 install: release ## install to PREFIX (default /usr/local): program, library, headers, man pages, completion
