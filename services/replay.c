@@ -570,6 +570,13 @@ static dp_status set_start_offset(replay_run *run, dp_error *error)
         snprintf(detail, sizeof detail, "reading starts after %s; no stored offset moves back",
                  run->position.token);
     }
+    bool goes_on = dp_offset_compare(&run->position, &run->options->from) > 0;
+    if (goes_on) {
+        size_t length = strlen(detail);
+        snprintf(
+            detail + length, sizeof detail - length,
+            "; an earlier run has delivered up to there, as the record says: another --record begins anew");
+    }
     if (status == DP_STATUS_OK) pass_step(run, DP_REPLAY_STEP_SET_START_OFFSET, detail);
     return status;
 }
@@ -676,10 +683,13 @@ static dp_status compare_target(replay_run *run, dp_error *error)
     dp_stream_facts_release(&stream);
     if (status != DP_STATUS_OK) return status;
     if (memcmp(ours, theirs, sizeof ours) != 0) {
-        return dp_error_set_code(error, DP_STATUS_CONFLICT, "replay.target_differs",
-                                 "the endpoint's journal holds other events in the window: %llu there, %llu "
-                                 "here",
-                                 (unsigned long long)their_events, (unsigned long long)our_events);
+        dp_error_set_code(error, DP_STATUS_CONFLICT, "replay.target_differs",
+                          "the endpoint's journal holds other events in the window: %llu there, %llu "
+                          "here",
+                          (unsigned long long)their_events, (unsigned long long)our_events);
+        if (run->summary->is_resumed)
+            dp_error_hint(error, "an earlier run had delivered a part; another --record begins anew");
+        return DP_STATUS_CONFLICT;
     }
     char detail[DETAIL_BYTES];
     snprintf(detail, sizeof detail, "%llu event ids are the same there and here, in the same order",

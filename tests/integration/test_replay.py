@@ -159,6 +159,7 @@ class ReplayTest(unittest.TestCase):
             code, summary, errors = self.replay(downstream.url, "--allow-rewind")
             self.assertEqual(code, 0, errors)
             self.assertTrue(summary["resumed"])
+            self.assertIn("another --record begins anew", errors)
             self.assertEqual(downstream.event_ids(), self.ids)
 
     def test_an_endpoint_that_refuses_ends_the_replay_with_its_answer(self):
