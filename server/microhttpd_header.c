@@ -48,14 +48,15 @@ static void collect_headers(dp_http_request *request, const char *method, const 
     dp_http_collect_fields(request);
 }
 
-_Thread_local const char *dp_http_received_nul;
+_Thread_local const char *dp_http_received_odd;
 
-/* A NUL before a bare LF leaves no trace in the library's buffer, which has zeros where the line ends were.
+/* A NUL or a colon before a bare LF leaves no trace in the library's buffer, which has zeros where the line
+ * ends were.
  */
-void dp_http_see_nul(struct MHD_Connection *mhd)
+void dp_http_see_odd(struct MHD_Connection *mhd)
 {
     dp_http_connection *owner = dp_http_connection_of(mhd);
-    if (owner != NULL && (owner->request == NULL || !owner->request->headers_seen)) owner->has_nul = true;
+    if (owner != NULL && (owner->request == NULL || !owner->request->headers_seen)) owner->has_odd = true;
 }
 
 void dp_http_check_header(dp_http_request *request, const char *method, const char *version)
@@ -75,10 +76,10 @@ void dp_http_check_header(dp_http_request *request, const char *method, const ch
         dp_http_mark_malformed(request, 431, "The header is larger than this server accepts");
     if (info == NULL || request->next_line + LINE_END_BYTES != method + info->header_size)
         request->hides_bytes = true;
-    const char *nul = dp_http_received_nul;
-    if (request->owner->has_nul || (info != NULL && nul != NULL && nul < method + info->header_size))
+    const char *odd = dp_http_received_odd;
+    if (request->owner->has_odd || (info != NULL && odd != NULL && odd < method + info->header_size))
         request->hides_bytes = true;
-    request->owner->has_nul = false;
+    request->owner->has_odd = false;
     if (request->hides_bytes && request->loop->server->knows_layout)
         dp_http_mark_malformed(request, 400,
                                "The header has a NUL, a line that does not end with CR LF, or a folded line");

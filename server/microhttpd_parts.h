@@ -76,7 +76,7 @@ struct dp_http_connection {
     bool is_tracked;     /* its phase has a deadline */
     bool lingers;        /* was answered before all that it sends had been read */
     bool is_refused;     /* the library found a fault in the request */
-    bool has_nul;        /* in the part of a header that has come */
+    bool has_odd;        /* a NUL or a bare LF in the part of a header that has come */
     int64_t deadline_us; /* of the phase: header or body */
     dp_timer timer;
     dp_http_request *request;

@@ -54,16 +54,29 @@ enum MHD_Result dp_http_idle(struct MHD_Connection *mhd)
 {
     current = mhd;
     enum MHD_Result result = MHD_connection_handle_idle(mhd);
-    if (dp_http_received_nul != NULL) dp_http_see_nul(mhd);
-    dp_http_received_end = dp_http_received_nul = NULL;
+    if (dp_http_received_odd != NULL) dp_http_see_odd(mhd);
+    dp_http_received_end = dp_http_received_odd = NULL;
     return result;
+}
+
+/* The first NUL or LF without CR. An LF in front is left: what was before it is not here. */
+static const char *find_odd(const char *buffer, size_t size)
+{
+    const char *nul = memchr(buffer, '\0', size);
+    const char *end = nul == NULL ? buffer + size : nul;
+    const char *feed = memchr(buffer, '\n', (size_t)(end - buffer));
+    while (feed != NULL) {
+        if (feed > buffer && feed[-1] != '\r') return feed;
+        feed = memchr(feed + 1, '\n', (size_t)(end - feed - 1));
+    }
+    return nul;
 }
 
 /* The library works on what it has received at once, and on the same thread. */
 static ssize_t note_received(const char *buffer, ssize_t got)
 {
     dp_http_received_end = got > 0 ? buffer + got : NULL;
-    dp_http_received_nul = got > 0 ? memchr(buffer, '\0', (size_t)got) : NULL;
+    dp_http_received_odd = got > 0 ? find_odd(buffer, (size_t)got) : NULL;
     return got;
 }
 

@@ -27,10 +27,10 @@ void dp_http_see_chunk(struct MHD_Connection *mhd, const char *line, size_t digi
  * been, or it is not known. */
 extern _Thread_local const char *dp_http_received_end;
 
-/* The first NUL in that, or NULL. */
-extern _Thread_local const char *dp_http_received_nul;
+/* The first NUL in that, or LF without CR. NULL: none. */
+extern _Thread_local const char *dp_http_received_odd;
 
-/* The library has gone as far as it can with what it has received, which had a NUL. */
-void dp_http_see_nul(struct MHD_Connection *mhd);
+/* The library has gone as far as it can with what it has received, and that was so. */
+void dp_http_see_odd(struct MHD_Connection *mhd);
 
 #endif

@@ -106,6 +106,7 @@ SHAPES = [
 
 if REDIRECTED:
     SHAPES.append(("NUL before a bare LF", GET + b"X-A: a\0\nX-B: c\r\n\r\n", BAD, True))
+    SHAPES.append(("a colon before a bare LF", POST + b":\nabc\r\n\r\n", BAD, True))
     SHAPES.append(("a body with NUL and LF", POST + b"Content-Length: 3\r\n\r\n\0\n\0", OK, False))
     SHAPES.append(("3500 arguments", b"GET /msg?" + b"&a" * 3500 + b" HTTP/1.1\r\n" + HOST + b"\r\n", OK, False))
 
