@@ -25,13 +25,26 @@ static void put_without_user_password(dp_buffer *out, const char *text)
     dp_buffer_append_text(out, at);
 }
 
-/* Copies `text`, and "***" for the value of every parameter `...password=`, up to the next '&'. */
-static void put_without_parameters(dp_buffer *out, const char *text)
+/* The value of the next parameter `...password=`, or of one whose name is percent-encoded. */
+static const char *next_secret(const char *text)
 {
     static const char name[] = "password=";
+    const char *plain = strcasestr(text, name);
+    const char *query = strchr(text, '?');
+    const char *end = plain == NULL ? text + strlen(text) : plain;
+    for (const char *at = query == NULL ? strchr(text, '&') : query; at != NULL && at < end;
+         at = strchr(at + 1, '&')) {
+        size_t length = strcspn(at + 1, "=&");
+        if (at[1 + length] == '=' && memchr(at + 1, '%', length) != NULL) return at + length + 2;
+    }
+    return plain == NULL ? NULL : plain + sizeof name - 1;
+}
+
+/* Copies `text`, and "***" for the value of every secret parameter, up to the next '&'. */
+static void put_without_parameters(dp_buffer *out, const char *text)
+{
     const char *secret;
-    while ((secret = strcasestr(text, name)) != NULL) {
-        secret += sizeof name - 1;
+    while ((secret = next_secret(text)) != NULL) {
         dp_buffer_append(out, text, (size_t)(secret - text));
         dp_buffer_append_text(out, "***");
         text = secret + strcspn(secret, "&");

@@ -9,6 +9,18 @@
 /* What is read, what is decoded of it and what is written should lie in the processor's cache together. */
 enum { PIECE_BYTES = 64 * 1024 };
 
+/* A DSN in the place of a file is not repeated: it may hold a password. */
+static dp_status refuse_to_open(const char *name, int cause, dp_error *error)
+{
+    if (strcasestr(name, "password=") != NULL || strstr(name, "://") != NULL) {
+        return dp_error_set(
+            error, DP_STATUS_USAGE,
+            "the source is no file and no DSN that is known here; expected a path, '-' for "
+            "standard input, or postgresql://USER@HOST/DATABASE where a database can be read");
+    }
+    return dp_error_set(error, DP_STATUS_IO, "unable to open '%s': %s", name, strerror(cause));
+}
+
 dp_status dp_input_open(const char *path, dp_input *input, dp_error *error)
 {
     dp_input result = {.descriptor = STDIN_FILENO, .name = path};
@@ -21,7 +33,7 @@ dp_status dp_input_open(const char *path, dp_input *input, dp_error *error)
     }
     struct stat properties;
     if (result.descriptor < 0 || fstat(result.descriptor, &properties) != 0) {
-        return dp_error_set(error, DP_STATUS_IO, "unable to open '%s': %s", result.name, strerror(errno));
+        return refuse_to_open(result.name, errno, error);
     }
     if (S_ISDIR(properties.st_mode)) {
         if (!result.is_standard_input) close(result.descriptor);

@@ -14,7 +14,8 @@ typedef struct dp_input {
     char *buffer;
 } dp_input;
 
-/* `path` is "-", a path, or "file:" and a path; borrowed. IO names it and the cause; USAGE for a directory.
+/* `path` is "-", a path, or "file:" and a path; borrowed. IO names it and the cause; USAGE for a directory,
+ * and for what looks like a DSN.
  */
 dp_status dp_input_open(const char *path, dp_input *input, dp_error *error);
 void dp_input_close(dp_input *input);

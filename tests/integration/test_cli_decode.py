@@ -133,6 +133,10 @@ class DecodeTest(unittest.TestCase):
     def test_unreadable_inputs(self):
         self.assert_refused(decode("/nowhere/at/all"), 3, "'/nowhere/at/all'")
         self.assert_refused(decode("/tmp"), 2, "'/tmp' is a directory")
+        for dsn in ("host=localhost password=secret", "mysql://user:secret@host/shop"):
+            refused = decode(dsn)
+            self.assert_refused(refused, 2, "no DSN that is known here")
+            self.assertNotIn(b"secret", refused.stderr)
         self.assert_refused(decode(stdin=b"\x7fELF\0\0\0"), 4)
         self.assert_refused(decode(stdin=b'{"a": 1}\n'), 4)
         bad = b"0/1,5,BEGIN 5\n0/2,5,\"table public.t: INSERT: a[integer\"\n"

@@ -95,6 +95,8 @@ class ConfigInfo(unittest.TestCase):
                 result = config_info("--state", dsn, "--format", form)
                 self.assertNotIn("secret", result.stdout)
                 self.assertIn("password=***", result.stdout.lower())
+        encoded = config_info("--state", "postgresql://host/db?user=a&%70assword=secret&sslmode=require").stdout
+        self.assertIn("user=a&%70assword=***&sslmode=require", encoded)
 
     def test_a_value_cannot_forge_a_line(self):
         result = config_info(dotenv='SERVER_HOST="a\\nSERVER_PORT 1 \x1b[2J"\n')
