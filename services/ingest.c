@@ -288,13 +288,14 @@ static bool is_presumed_wrong(dp_status status, const dp_error *error)
     return status == DP_STATUS_BUSY && strcmp(error->code, DP_STORE_PRESUMED_WRONG) == 0;
 }
 
-/* A batch may only be refused for what its stream is really like. */
+/* A batch may only be refused for what its stream is really like; while that cannot be asked it is to come
+ * again. */
 static dp_status confirm_refusal(dp_store *store, dp_status refusal, dp_error *error)
 {
     dp_error other = DP_ERROR_INIT;
     if (store->driver->stream_confirm == NULL) return refusal;
     dp_status status = store->driver->stream_confirm(store, &other);
-    if (!is_presumed_wrong(status, &other)) return refusal;
+    if (!dp_status_retryable(status)) return refusal;
     *error = other;
     return status;
 }

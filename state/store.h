@@ -247,8 +247,8 @@ struct dp_store_driver {
      */
     dp_status (*stream_expect)(dp_store *store, const dp_stream_key *key, const dp_receipt_row *receipt,
                                dp_error *error);
-    /* Optional, beside stream_expect. OK unless the presumption is known to be wrong now. MUST be asked
-     * before a batch is refused for what the stream is like. */
+    /* Optional, beside stream_expect. OK unless the presumption is known to be wrong now, or cannot be
+     * checked (BUSY, REMOTE). MUST be asked before a batch is refused for what the stream is like. */
     dp_status (*stream_confirm)(dp_store *store, dp_error *error);
     /* Required. Inside a write transaction: finds the stream or creates it with this identity and
      * next_event_number 1, and locks it until the transaction ends, so that batches of one stream come one
