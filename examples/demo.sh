@@ -17,7 +17,9 @@ clean_up() {
 trap clean_up EXIT
 cd "$work"
 
-chapter() { printf '\n\033[1m%s\033[0m\n' "$*"; }
+bold='' plain=''
+if [ -t 1 ]; then bold=$'\033[1m' plain=$'\033[0m'; fi
+chapter() { printf '\n%s%s%s\n' "$bold" "$*" "$plain"; }
 say() { printf '  %s\n' "$*"; }
 show() { sed -E 's/("event_id":"[0-9a-f]{12})[0-9a-f]{52}/\1…/; s/^/    /'; }
 exec 3>&1
